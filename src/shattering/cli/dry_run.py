@@ -1,0 +1,97 @@
+"""What ``run --dry-run`` tells: the plan and its cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shattering.cli.output import columns
+
+if TYPE_CHECKING:
+    from shattering.execution.plan import Planned
+
+
+def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
+    """The plan and what is still to do, as one JSON object; the store is only read, and need not exist.
+
+    Args:
+        planned: the plan.
+        out: the store's folder.
+        jobs: processes at most; none: as many as `run` would take.
+    """
+    from shattering.execution.study import estimate_cost
+
+    plan = planned.plan
+    planned_counts = Counter((spec.model.name, spec.corruption.name) for spec in plan.specs)
+    missing = set(_missing(planned, out))
+    remaining = [spec for spec in plan.specs if spec.digest in missing]
+    remaining_counts = Counter((spec.model.name, spec.corruption.name) for spec in remaining)
+    cost = estimate_cost(planned, remaining, jobs)
+    return {
+        "study": plan.study,
+        "scale": plan.request.scale,
+        "data": plan.request.data.name,
+        "store": str(out),
+        "planned": len(plan.specs),
+        "finished": len(plan.specs) - len(remaining),
+        "runs": [
+            {"model": model, "corruption": corruption, "planned": count, "finished": count - remaining_counts[kind]}
+            for kind, count in planned_counts.items()
+            for model, corruption in [kind]
+        ],
+        "steps": cost.steps,
+        "steps_at_most": cost.budget,
+        "seconds": cost.seconds,
+        "memory_bytes": cost.peak_bytes,
+        "jobs": cost.jobs,
+        "command": plan.command,
+    }
+
+
+def describe_text(described: dict[str, Any]) -> str:
+    """`describe` for people."""
+    rows: list[tuple[str, ...]] = [("model", "corruption", "runs", "finished")]
+    for row in described["runs"]:
+        rows.append((row["model"], row["corruption"], str(row["planned"]), str(row["finished"])))
+    time, memory = duration(described["seconds"]), size(described["memory_bytes"])
+    steps = f"about {described['steps']:,} steps (at most {described['steps_at_most']:,})"
+    return "\n".join(
+        [
+            f"{described['study']} on {described['data']}, scale {described['scale']}",
+            "",
+            columns(rows),
+            "",
+            f"{described['finished']} of {described['planned']} runs are finished in {described['store']}.",
+            f"Still to do: {steps}, about {time} on {described['jobs']} processes, {memory} of memory.",
+            "Nothing was written.",
+        ]
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time to read: ``40 s``, ``12 min``, ``3.5 h``, ``2.1 d``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} d"
+
+
+def size(count: float) -> str:
+    """An amount of memory to read, in powers of 1024."""
+    for name in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {name}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _missing(planned: Planned, out: Path) -> list[str]:
+    from shattering.store.store import Store
+
+    if not out.exists() or not any(out.iterdir()):
+        return planned.plan.digests
+    return Store.open(out, write=False).missing(planned.plan.digests)

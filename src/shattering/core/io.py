@@ -1,0 +1,411 @@
+"""The one place that writes to disk: whole files, whole folders, and locks the kernel holds.
+
+Everything appears under its name by a rename, after its bytes have been synced, so it is there whole or not at all.
+What is under construction has a name that begins with `SCRATCH` and is locked by its writer, so that whoever comes
+later can tell a dead writer's remains from a living one's work without trusting process numbers or clocks.
+
+All of it is built from the few operations of `Disk`, which a test replaces to fail, tear or die at any one of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from shattering.core.errors import StoreError
+
+SCRATCH = ".tmp-"
+"""Beginning of the names of files and folders under construction."""
+
+Payload = bytes | bytearray | memoryview
+
+
+class Disk:
+    """The operations storage is made of. Each call is one event."""
+
+    def create(self, path: Path) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def open_lock(self, path: Path) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        return os.write(descriptor, data)
+
+    def stamp(self, descriptor: int, data: bytes) -> None:
+        os.pwrite(descriptor, data, 0)
+
+    def sync(self, descriptor: int) -> None:
+        os.fsync(descriptor)
+
+    def sync_folder(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network file systems have no sync for folders
+                raise
+        finally:
+            os.close(descriptor)
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir()
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def remove_folder(self, path: Path) -> None:
+        path.rmdir()
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def names(self, path: Path) -> list[str]:
+        return [entry.name for entry in path.iterdir()]
+
+
+_disk = Disk()
+
+
+def replace_disk(disk: Disk) -> Disk:
+    """Puts ``disk`` in place of the present one, for tests; returns the present one."""
+    global _disk
+    previous, _disk = _disk, disk
+    return previous
+
+
+_REMEDIES = {
+    errno.ENOSPC: ("store-disk-full", "free some space or choose another disk with --out"),
+    errno.EDQUOT: ("store-disk-full", "free some of your quota or choose another disk with --out"),
+    errno.EFBIG: ("store-file-limit", "raise the limit on file sizes (ulimit -f)"),
+    errno.EROFS: ("store-read-only", "choose a writable folder with --out"),
+    errno.EACCES: ("store-permission", "change the owner or the permissions, or choose another folder with --out"),
+    errno.EPERM: ("store-permission", "change the owner or the permissions, or choose another folder with --out"),
+    errno.EIO: ("store-io", "check the disk or choose another one with --out"),
+    errno.ENOLCK: ("store-no-locks", "choose a file system with locks (flock) with --out"),
+    errno.EOPNOTSUPP: ("store-no-locks", "choose a file system with locks (flock) with --out"),
+}
+
+
+@contextmanager
+def told(path: Path, action: str = "Writing") -> Iterator[None]:
+    """Turns an `OSError` inside the block into a `StoreError` that names ``path``, the cause and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        fallback = ("store-io", "look at the folder or choose another one with --out")
+        identifier, remedy = _REMEDIES.get(error.errno or 0, fallback)
+        cause = (error.strerror or str(error)).lower()
+        raise StoreError(
+            identifier,
+            f"{action} {path} failed: {cause}; {remedy}, then type the same command again (finished runs are kept).",
+        ) from error
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The bytes of a file; none where there is no such file. Raises `StoreError` where it cannot be read."""
+    try:
+        with told(path, "Reading"):
+            return _disk.read(path)
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+            return None
+        raise
+
+
+def size(path: Path) -> int | None:
+    """Number of bytes of a file; none where there is no such file."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def names(folder: Path) -> list[str]:
+    """The names in a folder, sorted, without those under construction; none where there is no such folder."""
+    return [name for name in _all_names(folder) if not name.startswith(SCRATCH)]
+
+
+def _all_names(folder: Path) -> list[str]:
+    try:
+        with told(folder, "Listing"):
+            return sorted(_disk.names(folder))
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return []
+        raise
+
+
+def make_folders(path: Path) -> None:
+    """Makes the folder and those above it, unless they are there. Raises `StoreError`."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folders(path.parent)
+    with told(path, "Making the folder"):
+        try:
+            _disk.make_folder(path)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+        _disk.sync_folder(path.parent)
+
+
+def write_file(path: Path, data: Payload, scratch: Path | None = None) -> None:
+    """Writes a whole file, or leaves what was there: temporary file, sync, rename, sync of the folder.
+
+    Args:
+        path: the file; the folders above it are made.
+        data: its bytes.
+        scratch: folder on the same file system to build it in; none: the folder of ``path``.
+
+    Raises `StoreError` naming path and number of bytes; the temporary file is then removed where possible.
+    """
+    view = memoryview(data).cast("B")
+    make_folders(path.parent)
+    with told(path, f"Writing {len(view):,} bytes to"):
+        descriptor, temporary = _create_scratch(scratch or path.parent)
+        try:
+            _fill(descriptor, view)
+            _disk.rename(temporary, path)
+        except BaseException:
+            _discard(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+        _disk.sync_folder(path.parent)
+
+
+def write_folder(
+    path: Path, files: Mapping[str, Payload], scratch: Path | None = None, still: Callable[[], bool] = lambda: True
+) -> bool:
+    """Builds a folder of files aside and renames it into place.
+
+    Args:
+        path: the folder; it must not be there yet.
+        files: name to bytes, written in this order.
+        scratch: folder on the same file system to build it in; none: the parent of ``path``.
+        still: asked right before the rename; the folder is discarded where it says no.
+
+    Returns:
+        Whether the folder is now in place; False where ``path`` was there already or ``still`` said no.
+
+    Raises `StoreError` naming path and number of bytes.
+    """
+    total = sum(memoryview(data).nbytes for data in files.values())
+    make_folders(path.parent)
+    with told(path, f"Writing {total:,} bytes to"):
+        descriptor, temporary = _make_scratch_folder(scratch or path.parent)
+        try:
+            for name, data in files.items():
+                inner = _disk.create(temporary / name)
+                try:
+                    _fill(inner, memoryview(data).cast("B"))
+                finally:
+                    os.close(inner)
+            _disk.sync_folder(temporary)
+            if not still():
+                _discard(temporary)
+                return False
+            try:
+                _disk.rename(temporary, path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                _discard(temporary)
+                return False
+        except BaseException:
+            _discard(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+        _disk.sync_folder(path.parent)
+        return True
+
+
+def move(path: Path, target: Path) -> bool:
+    """Renames a file or folder; False where ``path`` is not there (any more). Raises `StoreError`."""
+    make_folders(target.parent)
+    with told(target, "Moving to"):
+        try:
+            _disk.rename(path, target)
+        except FileNotFoundError:
+            return False
+        _disk.sync_folder(target.parent)
+        _disk.sync_folder(path.parent)
+    return True
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a whole folder, links not followed; nothing happens where it is not there."""
+    with told(path, "Removing"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            _disk.unlink(path)
+            return
+        for name in _disk.names(path):
+            _remove(path / name)
+        _disk.remove_folder(path)
+    except FileNotFoundError:
+        return
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `StoreError` unless a file can be made in ``folder``."""
+    with told(folder, "Writing to"):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        descriptor, temporary = _create_scratch(folder)
+        os.close(descriptor)
+        _disk.unlink(temporary)
+
+
+def clean_scratch(folder: Path) -> None:
+    """Removes what dead writers left under construction in ``folder``; a living writer's work stays."""
+    for name in _all_names(folder):
+        if not name.startswith(SCRATCH):
+            continue
+        path = folder / name
+        # Remains are harmless: whatever stops us from removing them (no permission, no locks) is no reason to fail.
+        with suppress(OSError):
+            is_folder = stat.S_ISDIR(path.lstat().st_mode)
+            descriptor = os.open(path, (os.O_RDONLY if is_folder else os.O_RDWR) | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(descriptor)
+
+
+def _create_scratch(folder: Path) -> tuple[int, Path]:
+    while True:
+        path = folder / f"{SCRATCH}{os.urandom(8).hex()}"
+        descriptor = _disk.create(path)
+        if _claim(descriptor):
+            return descriptor, path
+        os.close(descriptor)
+
+
+def _make_scratch_folder(folder: Path) -> tuple[int, Path]:
+    while True:
+        path = folder / f"{SCRATCH}{os.urandom(8).hex()}"
+        _disk.make_folder(path)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if _claim(descriptor):
+                return descriptor, path
+            os.close(descriptor)
+
+
+def _claim(descriptor: int) -> bool:
+    """Locks what was just made; False where a cleaner came first, between the making and the locking."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # no locks on this file system: then nobody cleans up either
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _fill(descriptor: int, data: memoryview) -> None:
+    while len(data):
+        data = data[_disk.write(descriptor, data) :]
+    _disk.sync(descriptor)
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):
+        _remove(path)
+
+
+# Locks. `flock` belongs to the open file, and the kernel drops it when the last process that has it open is gone.
+
+
+def open_lock(path: Path) -> int:
+    """Opens a lock file, made if need be; returns its descriptor. Raises `StoreError`."""
+    with told(path, "Opening the lock"):
+        return _disk.open_lock(path)
+
+
+def try_lock(descriptor: int, path: Path) -> bool:
+    """Takes the exclusive lock of an open file without waiting; False where somebody has it."""
+    with told(path, "Locking"):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def inode(descriptor: int) -> tuple[int, int]:
+    """Identity of an open file; no other file has it for as long as it is open."""
+    facts = os.fstat(descriptor)
+    return facts.st_dev, facts.st_ino
+
+
+def inode_at(path: Path) -> tuple[int, int] | None:
+    """Identity of the file that has the name ``path`` now; none where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def read_stamp(descriptor: int, size: int) -> bytes:
+    """The first ``size`` bytes of an open file."""
+    return os.pread(descriptor, size, 0)
+
+
+def stamp(descriptor: int, data: bytes, path: Path) -> None:
+    """Overwrites the beginning of an open lock file. Raises `StoreError`."""
+    with told(path, f"Writing {len(data):,} bytes to"):
+        _disk.stamp(descriptor, data)
+
+
+def beat(descriptor: int, data: bytes) -> None:
+    """Overwrites the beginning of an open lock file from a background thread; it may fail in silence."""
+    with suppress(OSError):
+        os.pwrite(descriptor, data, 0)
+
+
+def replace_lock(path: Path, data: bytes, scratch: Path) -> int:
+    """Puts a new lock file, locked by us from the start, in place of the one at ``path``; returns its descriptor."""
+    with told(path, f"Writing {len(data):,} bytes to"):
+        descriptor, temporary = _create_scratch(scratch)
+        try:
+            _disk.stamp(descriptor, data)
+            _disk.rename(temporary, path)
+        except BaseException:
+            _discard(temporary)
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def close(descriptor: int) -> None:
+    """Closes a descriptor, and so drops its lock."""
+    os.close(descriptor)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[bool]:
+    """Holds the lock at ``path`` during the block, without waiting; the value says whether it was to be had."""
+    descriptor = open_lock(path)
+    try:
+        yield try_lock(descriptor, path)
+    finally:
+        os.close(descriptor)

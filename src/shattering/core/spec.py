@@ -1,0 +1,231 @@
+"""What one training is asked to be. A run *is* its specification: equal specs have equal digests and equal results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from shattering.core.errors import SpecError, nearest
+
+NUMERICS_VERSION = 1
+"""Part of every run's identity; raised by a change that can move a result."""
+
+SPEC_VERSION = 1
+"""Layout of the spec itself; a store written by a newer layout is refused."""
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+def _truth(value: object) -> object:
+    words = {"true": True, "false": False}
+    if isinstance(value, str):
+        value = words.get(value.lower(), value)
+    if not isinstance(value, bool):
+        raise ValueError("write true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSpec(_Part):
+    """Which examples, and how they are prepared."""
+
+    name: str = Field(default="digits", description="registered data set, or the name given to the user's own")
+    train_size: Annotated[Whole, Field(ge=2)] | None = Field(
+        default=None, description="size of the training subset, drawn by the stream `subset`; none: all"
+    )
+    test_size: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="the first so many test examples of a permutation drawn once for all runs; none: all"
+    )
+    crop: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="side of the crop, pixels; none: whole"
+    )
+    whiten: Truth = Field(default=True, description="per-image whitening with the adjusted deviation")
+    fingerprint: str | None = Field(default=None, description="SHA-256 of the decoded data, filled in by the planner")
+
+
+class CorruptionSpec(_Part):
+    """What is done to the data before training."""
+
+    name: str = "true_labels"
+    fields: dict[str, Any] = Field(default_factory=dict, description="the corruption's own fields")
+
+
+class ModelSpec(_Part):
+    """Which network."""
+
+    name: str = Field(default="mlp_1x512", description="registered model, or MODULE:FACTORY")
+    fields: dict[str, Any] = Field(default_factory=dict, description="the model's own fields")
+    source: str | None = Field(default=None, description="SHA-256 of a user's model source, filled in by the planner")
+
+
+class TrainingSpec(_Part):
+    """How the network is trained, and when it stops."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Annotated[Number, Field(gt=0)] = 0.1
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(default=0.9, description="of SGD; ignored by Adam")
+    weight_decay: Annotated[Number, Field(ge=0)] = Field(default=0.0, description="ℓ2 coefficient on every parameter")
+    batch_size: Annotated[Whole, Field(ge=1)] = 128
+    schedule: Literal["constant", "exponential"] = "constant"
+    decay: Annotated[Number, Field(gt=0, le=1)] = Field(default=0.95, description="factor of `exponential`")
+    decay_steps: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None, description="steps between decays; none: one epoch of the training set"
+    )
+    augmentation: Literal["none", "crop", "full"] = Field(
+        default="none", description="crop: random crops; full: crops, left-right flips, rotations up to 25 degrees"
+    )
+    max_steps: Annotated[Whole, Field(ge=1)] = Field(default=1000, description="budget of optimizer steps")
+    fit_accuracy: Annotated[Number, Field(gt=0, le=1)] = Field(
+        default=0.99,
+        description="fit criterion: training accuracy, evaluated on all training examples at an epoch's end",
+    )
+    stop_when_fitted: Truth = True
+
+
+class ComputeSpec(_Part):
+    """What the arithmetic runs on; part of identity because it moves the last bits."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    dtype: Literal["float32", "float64", "bfloat16"] = Field(
+        default="float32", description="bfloat16: autocast on a GPU, weights stay float32"
+    )
+    threads: Annotated[Whole, Field(ge=1)] = 1
+    channels_last: Truth = True
+
+
+class MeasureSpec(_Part):
+    """What is measured, and when."""
+
+    names: tuple[str, ...] = ("accuracy", "weights")
+    points_per_decade: Annotated[Whole, Field(ge=0)] = Field(default=4, description="log-spaced snapshots; 0: none")
+    every_epochs: Annotated[Whole, Field(ge=0)] = Field(default=1, description="snapshots at every k-th epoch; 0: none")
+
+
+class RunSpec(_Part):
+    """One training and its measures.
+
+    ``stream_seeds`` gives a purpose (``labels``, ``initialisation``, ``order``, ``augmentation``, …) a seed of its own
+    in place of ``seed``, so that one source of chance varies while the others stay.
+    """
+
+    version: Whole = SPEC_VERSION
+    data: DataSpec = DataSpec()
+    corruption: CorruptionSpec = CorruptionSpec()
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec = TrainingSpec()
+    compute: ComputeSpec = ComputeSpec()
+    measures: MeasureSpec = MeasureSpec()
+    seed: Seed = 0
+    stream_seeds: dict[str, Seed] = Field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The run's name: SHA-256 (hexadecimal, first 32 digits) of the spec without its defaults."""
+        wanted = {"numerics": NUMERICS_VERSION, "spec": self.model_dump(mode="json", exclude_defaults=True)}
+        text = json.dumps(wanted, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def seed_of(self, purpose: str) -> int:
+        """The seed of the stream ``purpose``."""
+        return self.stream_seeds.get(purpose, self.seed)
+
+    def to_json(self) -> str:
+        """The whole resolved spec, defaults included, readable and stable."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        """Reads what `to_json` wrote; raises `SpecError` where it does not fit this version."""
+        return parse_spec(json.loads(text))
+
+
+def parse_spec(tree: dict[str, Any]) -> RunSpec:
+    """Validates a nested mapping as a `RunSpec`; the first problem is told with its place and remedy."""
+    version = tree.get("version", SPEC_VERSION)
+    if isinstance(version, int) and version > SPEC_VERSION:
+        raise SpecError(
+            "spec-newer-version",
+            f"The spec has version {version}, this program knows up to {SPEC_VERSION}; upgrade shattering.",
+        )
+    try:
+        return RunSpec.model_validate(tree)
+    except ValidationError as error:
+        raise _told(error) from None
+
+
+def override(spec: RunSpec, changes: dict[str, Any]) -> RunSpec:
+    """A copy of ``spec`` with dotted fields replaced, such as ``{"training.learning_rate": "1e-3"}``.
+
+    Values may be strings; they are converted to the field's type. Unknown fields raise `SpecError` with the nearest
+    known one.
+    """
+    tree = spec.model_dump()
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node: Any = tree
+        free = False  # inside a mapping whose keys are not ours to know (a model's own fields)
+        for part in parents:
+            if not isinstance(node, dict) or part not in node:
+                raise _unknown(path)
+            free = part in ("fields", "stream_seeds")
+            node = node[part]
+        if not isinstance(node, dict) or (last not in node and not free):
+            raise _unknown(path)
+        node[last] = None if value in ("none", "null") and (free or _optional(path)) else value
+    return parse_spec(tree)
+
+
+def _optional(path: str) -> bool:
+    """Whether the field may be none; elsewhere, as in ``training.augmentation``, the word is a value."""
+    name, _, inner = path.partition(".")
+    entry = RunSpec.model_fields[name]
+    if isinstance(entry.annotation, type) and issubclass(entry.annotation, _Part):
+        entry = entry.annotation.model_fields[inner]
+    return type(None) in get_args(entry.annotation)
+
+
+def spec_fields() -> dict[str, tuple[str, Any, str]]:
+    """Every dotted field with its type, default and help text, in order."""
+    rows: dict[str, tuple[str, Any, str]] = {}
+    for name, entry in RunSpec.model_fields.items():
+        kind = entry.annotation
+        if isinstance(kind, type) and issubclass(kind, _Part):
+            for inner, value in kind.model_fields.items():
+                default = value.get_default(call_default_factory=True)
+                rows[f"{name}.{inner}"] = (str(value.annotation), default, value.description or "")
+        else:
+            rows[name] = (str(kind), entry.get_default(call_default_factory=True), entry.description or "")
+    return rows
+
+
+def _unknown(path: str) -> SpecError:
+    return SpecError("spec-unknown-key", f"The spec has no field {path!r}; {nearest(path, list(spec_fields()))}")
+
+
+def _told(error: ValidationError) -> SpecError:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown(place)
+    given = problem["input"]
+    if isinstance(given, float) and not math.isfinite(given):
+        given = str(given)
+    message = problem["msg"].removeprefix("Value error, ")
+    return SpecError("spec-wrong-value", f"{place}={given!r} is not valid: {message}; set it with --set {place}=VALUE.")

@@ -1,0 +1,1 @@
+"""Corruptions: pure functions from a data set to a corrupted one that remembers what it changed."""

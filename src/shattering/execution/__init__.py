@@ -1,0 +1,1 @@
+"""Execution: plan, run, resume. The only place where the stages are joined."""

@@ -1,0 +1,156 @@
+"""What a plan will cost, before it is begun: steps from the study's experience, seconds from a few timed steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shattering.core.spec import RunSpec
+from shattering.data.dataset import Splits
+
+TIMED_EXAMPLES = 64
+"""Enough that the fixed cost of a step is small, few enough that the slowest network takes seconds."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one process trains one kind of network here.
+
+    Args:
+        fixed_seconds: of a step, whatever the batch.
+        example_seconds: of a step, for each example of the batch.
+        evaluation_seconds: for each example evaluated.
+        peak_bytes: memory of the process that timed it.
+    """
+
+    fixed_seconds: float
+    example_seconds: float
+    evaluation_seconds: float
+    peak_bytes: int
+
+
+def shape_of(spec: RunSpec) -> str:
+    """What two runs must share to be equally fast."""
+    part = spec.model_copy(update={"seed": 0, "stream_seeds": {}})
+    return f"{part.model} {part.compute} {part.data.crop} {part.training.optimizer} {part.training.augmentation}"
+
+
+def time_step(spec: RunSpec, splits: Splits) -> Speed:
+    """Times a few steps at two batch sizes, and an evaluation, on real examples with true labels."""
+    import resource
+    import sys
+
+    import numpy as np
+
+    from shattering.execution.run import arithmetic, corrupted, initial_model
+    from shattering.training.evaluation import evaluate
+    from shattering.training.examples import prepare
+    from shattering.training.loop import build_optimizer, train
+    from shattering.training.state import Progress
+
+    few = splits.train.take(np.arange(min(len(splits.train), TIMED_EXAMPLES)))
+
+    def variant(batch: int, steps: int) -> RunSpec:
+        data = spec.data.model_copy(update={"train_size": None, "test_size": None})
+        changes = {"batch_size": batch, "max_steps": steps, "stop_when_fitted": False}
+        silent = spec.measures.model_copy(update={"points_per_decade": 0, "every_epochs": 0})
+        training = spec.training.model_copy(update=changes)
+        return spec.model_copy(
+            update={"data": data, "training": training, "measures": silent, "corruption": type(spec.corruption)()}
+        )
+
+    def seconds(batch: int, steps: int) -> float:
+        timed = variant(batch, steps + 2)
+        both = corrupted(Splits(few, few), timed)
+        examples = prepare(both.train, timed, augmented=timed.training.augmentation != "none")
+        model = initial_model(timed, prepare(both.test, timed).input_shape, examples.num_classes)
+        moments: list[float] = []
+        for _ in train(
+            model,
+            build_optimizer(model, timed),
+            examples,
+            timed,
+            Progress(fitted=True),
+            on_step=lambda: moments.append(time.perf_counter()),
+        ):
+            pass
+        gaps = sorted(after - before for before, after in zip(moments[1:], moments[2:], strict=False))
+        return gaps[len(gaps) // 2]
+
+    with arithmetic(spec):
+        large = len(few)
+        small = max(2, large // 4)
+        quick, slow = seconds(small, 5), seconds(large, 4)
+        each = max((slow - quick) / (large - small), 0.0)
+        plain = variant(large, 1)
+        both = corrupted(Splits(few, few), plain)
+        test = prepare(both.test, plain)
+        model = initial_model(plain, test.input_shape, test.num_classes)
+        evaluate(model, test, plain)
+        began = time.perf_counter()
+        evaluate(model, test, plain)
+        evaluation = (time.perf_counter() - began) / len(test)
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return Speed(max(slow - each * large, 0.0), each, evaluation, peak)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a plan.
+
+    Args:
+        runs: planned runs that have no outcome yet.
+        steps: updates expected in all, from the study's experience; at most ``budget``.
+        budget: updates at most.
+        seconds: expected wall-clock time on ``jobs`` processes.
+        peak_bytes: memory of all processes together.
+        jobs: number of processes.
+    """
+
+    runs: int
+    steps: int
+    budget: int
+    seconds: float
+    peak_bytes: int
+    jobs: int
+
+
+def predict(
+    specs: list[RunSpec],
+    speeds: dict[str, Speed],
+    expected_steps: Callable[[RunSpec], int],
+    sizes: tuple[int, int],
+    jobs: int,
+) -> Estimate:
+    """Adds up the runs: training steps, evaluations at the expected snapshots, start-up of the processes.
+
+    Args:
+        specs: the runs to come.
+        speeds: by `shape_of`.
+        expected_steps: the study's experience of how long a run lasts.
+        sizes: of the whole training and test split.
+        jobs: number of processes.
+    """
+    from shattering.training.schedule import is_snapshot, log_spaced_steps, steps_per_epoch
+
+    steps, durations = 0, []
+    for spec in specs:
+        speed, training = speeds[shape_of(spec)], spec.training
+        train_size, test_size = spec.data.train_size or sizes[0], spec.data.test_size or sizes[1]
+        expected = min(expected_steps(spec), training.max_steps)
+        epoch = steps_per_epoch(train_size, training.batch_size)
+        logarithmic = log_spaced_steps(spec.measures, expected)
+        snapshots = 1 + sum(is_snapshot(spec.measures, logarithmic, step, epoch) for step in range(expected))
+        steps += expected
+        durations.append(
+            expected * (speed.fixed_seconds + speed.example_seconds * min(training.batch_size, train_size))
+            + snapshots * (train_size + test_size) * speed.evaluation_seconds
+        )
+    jobs = max(1, min(jobs, len(specs)))
+    start_up = 4.0 if specs else 0.0
+    # Nothing runs shorter than its longest run, nor than an even share of all.
+    wall = max(max(durations, default=0.0), sum(durations) / jobs)
+    peak = max((speed.peak_bytes for speed in speeds.values()), default=0) * jobs
+    return Estimate(len(specs), steps, sum(spec.training.max_steps for spec in specs), start_up + wall, peak, jobs)

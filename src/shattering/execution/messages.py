@@ -1,0 +1,87 @@
+"""What the driver and its workers say to one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shattering.core.record import Record, Row
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work for a worker.
+
+    Args:
+        kind: ``run`` trains and measures; ``check`` looks at a user's model; ``time`` measures the speed of a step.
+        key: the run's digest, or the model's name.
+        spec: the run's spec as JSON.
+        data: what to load, as given to `load_data`.
+        data_dir: where to look for it.
+        fingerprint: what the data must be.
+        store: folder of the store that keeps the run's checkpoints; none: keep none.
+        keep_weights: whether to send the final weights.
+    """
+
+    kind: str
+    key: str
+    spec: str
+    data: str
+    data_dir: Path | None
+    fingerprint: str
+    store: Path | None = None
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True)
+class Saw:
+    """A snapshot's row, for the live table."""
+
+    key: str
+    row: Row
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run has its outcome."""
+
+    key: str
+    record: Record
+    weights: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a ``check`` or ``time`` found."""
+
+    key: str
+    facts: Any
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A run stopped because the user asked; its checkpoint is saved."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Broke:
+    """A job could not be done.
+
+    Args:
+        key: the job's key.
+        identifier, message: of the error.
+        exit_code: of the error; 1 for one that nobody expected.
+        again: whether another try may help (a crash or a hang, not an error of the program).
+    """
+
+    key: str
+    identifier: str
+    message: str
+    exit_code: int
+    again: bool = False
+
+
+Message = Saw | Ended | Answered | Interrupted | Broke

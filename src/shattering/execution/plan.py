@@ -1,0 +1,204 @@
+"""From a request to resolved specs: the data are looked at, names and fields checked, identities filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError, StoreError
+from shattering.core.plan import Plan
+from shattering.core.registry import check_fields
+from shattering.core.spec import RunSpec, override
+from shattering.core.study import SCALES, Request, Scale, Study, find_study
+from shattering.data.dataset import Splits
+from shattering.execution.estimate import shape_of
+from shattering.execution.local import run_jobs
+from shattering.execution.messages import Answered, Broke, Job
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan with what it was made from.
+
+    Args:
+        study: the study.
+        plan: its resolved specs.
+        splits: the data.
+        data: what was given as data, for workers to load.
+        data_dir: where to look for it.
+    """
+
+    study: Study
+    plan: Plan
+    splits: Splits
+    data: str
+    data_dir: Path | None
+
+    def job(self, kind: str, spec: RunSpec, **extra: Any) -> Job:
+        """A job for a worker."""
+        key = {"run": spec.digest, "time": shape_of(spec)}.get(kind, spec.model.name)
+        fingerprint = self.plan.request.data.fingerprint
+        return Job(kind, key, spec.to_json(), self.data, self.data_dir, fingerprint, **extra)
+
+
+def plan_study(
+    name: str,
+    *,
+    data: str = "digits",
+    data_dir: Path | None = None,
+    scale: Scale = "small",
+    seeds: int | None = None,
+    models: tuple[str, ...] = (),
+    overrides: dict[str, Any] | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    command: str = "",
+) -> Planned:
+    """Plans a study; nothing is written and nothing trained.
+
+    Args:
+        name: a study, or the beginning of its name.
+        data: registered data set, or a path.
+        data_dir: where to look for it first.
+        scale: how much to run.
+        seeds: number of seeds; none: the study's own.
+        models: registered models or ``MODULE:FACTORY``, in place of the study's own.
+        overrides: dotted spec fields, set on every run.
+        device: ``cpu`` or ``cuda``.
+        command: what to type to continue, kept with the plan.
+
+    Raises:
+        SpecError, DataError, ModelError, StoreError: what is wrong with the request, the data, the user's model, or the
+            machine.
+    """
+    study = find_study(name)
+    if scale not in SCALES:
+        raise SpecError("scale-unknown", f"There is no scale {scale!r}; choose one of: {', '.join(SCALES)}.")
+    if seeds is not None and (isinstance(seeds, bool) or seeds < 1):
+        raise SpecError("seeds-too-few", f"--seeds {seeds} plans no run; give at least 1 (3 or more for intervals).")
+    _require_device(device)
+    from shattering.data.load import load_data
+
+    overrides = dict(overrides or {})
+    _require_knowledge(models, overrides)
+    splits = load_data(data, data_dir)
+    request = Request(scale, splits.facts, seeds, models, device)
+    specs = [_resolved(override(spec, overrides) if overrides else spec, request) for spec in study.specs(request)]
+    unique = {spec.digest: spec for spec in specs}
+    if not unique:
+        raise SpecError("plan-empty", f"{study.name} plans no run for this request; widen --models or --scale.")
+    planned = Planned(
+        study, Plan(study.name, request, tuple(unique.values()), overrides, command), splits, data, data_dir
+    )
+    for spec in {spec.model.name: spec for spec in unique.values()}.values():
+        _require_examples(spec, splits)
+    return _with_sources(planned)
+
+
+def _require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> None:
+    """Unknown names and fields are told before any data are read."""
+    from shattering.models.registry import models as registry
+
+    if overrides:
+        override(RunSpec(), overrides)
+    for model in models:
+        if ":" not in model:
+            registry.get(model)
+
+
+def _resolved(spec: RunSpec, request: Request) -> RunSpec:
+    """``spec`` with everything filled in that its identity needs, its names and fields checked."""
+    from shattering.corruptions.registry import corruptions, require_fraction
+    from shattering.measures.registry import measures
+    from shattering.models.registry import models, resolved_fields
+
+    if spec.compute.device == "cuda" and request.device == "cpu":
+        _require_device("cuda")
+    if spec.compute.dtype == "bfloat16" and spec.compute.device == "cpu":
+        raise SpecError(
+            "spec-bfloat16-cpu", "compute.dtype=bfloat16 needs a GPU; use --device cuda, or float32 on the CPU."
+        )
+    entry = corruptions.get(spec.corruption.name)
+    fields = check_fields("corruption", entry.name, entry.fields, spec.corruption.fields)
+    if entry.name == "label_file":
+        from shattering.corruptions.label_file import read_label_file
+
+        fields["sha256"] = hashlib.sha256(read_label_file(fields["path"])).hexdigest()
+    if "p" in fields:
+        require_fraction("p", fields["p"])
+    model = spec.model
+    if ":" not in model.name:
+        model = model.model_copy(update={"fields": resolved_fields(models.get(model.name), model.fields)})
+    for measure in spec.measures.names:
+        measures.get(measure)
+    return spec.model_copy(
+        update={
+            "data": spec.data.model_copy(update={"name": request.data.name, "fingerprint": request.data.fingerprint}),
+            "corruption": spec.corruption.model_copy(update={"fields": fields}),
+            "model": model,
+        }
+    )
+
+
+def _require_examples(spec: RunSpec, splits: Splits) -> None:
+    from shattering.execution.run import choose_examples
+
+    choose_examples(splits, spec)
+
+
+@lru_cache
+def _require_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise StoreError("device-absent", "There is no CUDA device that this PyTorch can use; run with --device cpu.")
+
+
+def _with_sources(planned: Planned) -> Planned:
+    """Looks at the user's models in a worker, where they can do no harm, and fills in the hashes of their source."""
+    users = {spec.model.name: spec for spec in planned.plan.specs if ":" in spec.model.name}
+    if not users:
+        return planned
+    answers = ask(planned, "check", list(users.values()))
+    specs = tuple(
+        spec.model_copy(update={"model": spec.model.model_copy(update={"source": answers[spec.model.name]["source"]})})
+        if spec.model.name in answers
+        else spec
+        for spec in planned.plan.specs
+    )
+    plan = Plan(planned.plan.study, planned.plan.request, specs, planned.plan.overrides, planned.plan.command)
+    return Planned(planned.study, plan, planned.splits, planned.data, planned.data_dir)
+
+
+def ask(planned: Planned, kind: str, specs: list[RunSpec]) -> dict[str, Any]:
+    """Has one worker answer a question about each spec, in turn; by the jobs' keys.
+
+    Raises:
+        ShatteringError: the first job that broke, as the kind of error it was.
+    """
+    waiting = [planned.job(kind, spec) for spec in reversed(specs)]
+    answers: dict[str, Any] = {}
+    for message in run_jobs(lambda: waiting.pop() if waiting else None, lambda: bool(waiting), workers=1, tries=1):
+        if isinstance(message, Answered):
+            answers[message.key] = message.facts
+        if isinstance(message, Broke):
+            raise error_of(message)
+    return answers
+
+
+def error_of(broke: Broke) -> ShatteringError:
+    """The error that a worker met, as an exception of the driver."""
+    kinds: dict[int, type[ShatteringError]] = {
+        kind.exit_code: kind for kind in (SpecError, DataError, ModelError, StoreError)
+    }
+    return kinds.get(broke.exit_code, ShatteringError)(broke.identifier, broke.message)
+
+
+def processors() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

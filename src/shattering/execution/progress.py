@@ -1,0 +1,153 @@
+"""What a person sees while runs are under way: a live table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from shattering.core.plan import Plan
+from shattering.core.record import Row, Status
+from shattering.core.spec import RunSpec
+
+LINE_SECONDS = 15.0
+"""Between two lines where standard error is not a terminal."""
+
+
+class Display:
+    """Progress on standard error.
+
+    Args:
+        plan: the runs.
+        done: how many of them have an outcome already.
+        quiet: show nothing.
+    """
+
+    def __init__(self, plan: Plan, *, done: int, quiet: bool) -> None:
+        self.planned, self.already, self.quiet = len(plan.specs), done, quiet
+        self.title = f"{plan.study} · {plan.request.data.name} · {plan.request.scale}"
+        self.counts: dict[str, int] = {}
+        self.running: dict[str, tuple[RunSpec, Row]] = {}
+        self.complaints: list[str] = []
+        self.elsewhere = 0
+        self.began_at = time.monotonic()
+        self.told = self.began_at
+        self.console = Console(file=sys.stderr)
+        self.live: Live | None = None
+
+    def __enter__(self) -> Display:
+        if not self.quiet and self.console.is_terminal:
+            self.live = Live(self._table(), console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+        elif not self.quiet:
+            self._say(f"{self.title}: {self.planned} runs, {self.already} finished before.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+        if not self.quiet:
+            for complaint in self.complaints:
+                self._say(complaint)
+            self._say(self._line())
+
+    def began(self, spec: RunSpec) -> None:
+        """A run has been handed to a worker."""
+        self.running[spec.digest] = (spec, {})
+        self._refresh()
+
+    def saw(self, spec: RunSpec, row: Row) -> None:
+        """A run has sent a snapshot."""
+        self.running[spec.digest] = (spec, row)
+        self._refresh()
+
+    def ended(self, spec: RunSpec, status: Status, complaint: str = "") -> None:
+        """A run has its outcome."""
+        self.running.pop(spec.digest, None)
+        self.counts[status.value] = self.counts.get(status.value, 0) + 1
+        if complaint:
+            self.complaints.append(f"{spec.digest[:10]} failed: {complaint}")
+        self._refresh()
+
+    def ended_elsewhere(self) -> None:
+        """Another process has committed a run of this plan."""
+        self.elsewhere += 1
+        self._refresh()
+
+    def tick(self) -> None:
+        """Time passes."""
+        self._refresh()
+
+    @property
+    def finished(self) -> int:
+        """Runs with an outcome, from whenever and whoever."""
+        return self.already + self.elsewhere + sum(self.counts.values())
+
+    def remaining_seconds(self) -> float | None:
+        """Time still needed at the pace so far; none before the first run has ended."""
+        ended = sum(self.counts.values()) + self.elsewhere
+        if not ended:
+            return None
+        # A run under way counts as half done, on average.
+        pace = (time.monotonic() - self.began_at) / (ended + 0.5 * len(self.running))
+        return max(0.0, pace * (self.planned - self.finished - 0.5 * len(self.running)))
+
+    def _refresh(self) -> None:
+        if self.live is not None:
+            self.live.update(self._table())
+        elif not self.quiet and time.monotonic() - self.told > LINE_SECONDS:
+            self.told = time.monotonic()
+            self._say(self._line())
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _line(self) -> str:
+        counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
+        parts = [f"{self.finished} of {self.planned} runs"]
+        if counts:
+            parts.append(counts)
+        parts.append(f"{clock(time.monotonic() - self.began_at)} elapsed")
+        remaining = self.remaining_seconds()
+        if remaining is not None and self.finished < self.planned:
+            parts.append(f"about {clock(remaining)} left")
+        return "; ".join(parts)
+
+    def _table(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False)
+        for name, side in (
+            ("run", "left"),
+            ("model", "left"),
+            ("data seen", "left"),
+            ("seed", "right"),
+            ("step", "right"),
+            ("train", "right"),
+            ("test", "right"),
+        ):
+            table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+        for spec, row in self.running.values():
+            p = spec.corruption.fields.get("p")
+            seen = spec.corruption.name.replace("_", " ") + (f" p={p:g}" if isinstance(p, float) else "")
+            cells = [spec.digest[:8], spec.model.name, seen, str(spec.seed), str(row.get("step", "…"))]
+            cells += [f"{row[name]:.1%}" if name in row else "…" for name in ("train_accuracy", "test_accuracy")]
+            table.add_row(*cells)
+        bar = ProgressBar(total=max(1, self.planned), completed=self.finished, width=40)
+        return Group(Text(self.title, style="bold"), bar, Text(self._line()), table)
+
+
+def clock(seconds: float) -> str:
+    """``95`` as ``1 min 35 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

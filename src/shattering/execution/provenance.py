@@ -1,0 +1,45 @@
+"""Where a number was computed: versions, machine, device. Never part of a run's identity."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import resource
+import sys
+from typing import Any
+
+from shattering import __version__
+from shattering.core.spec import NUMERICS_VERSION, RunSpec
+
+
+def provenance(spec: RunSpec) -> dict[str, Any]:
+    """Versions, machine and device of this process, and its peak memory in bytes so far."""
+    import numpy
+    import torch
+
+    device = torch.cuda.get_device_name() if spec.compute.device == "cuda" else processor()
+    # ru_maxrss counts kibibytes on Linux and bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "shattering": __version__,
+        "numerics": NUMERICS_VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+    }
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,332 @@
+"""One run, the whole way: data → corruption → model → training ⇒ snapshots → measures → record."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from shattering.core.errors import DataError
+from shattering.core.record import Record, Row, Status
+from shattering.core.spec import RunSpec
+from shattering.core.streams import Stream
+from shattering.corruptions.registry import corrupt
+from shattering.data.dataset import Dataset, Splits
+from shattering.execution.provenance import provenance
+from shattering.measures.registry import Probe, measures
+from shattering.models.build import build_model
+from shattering.training.evaluation import Stopped, evaluate
+from shattering.training.examples import Examples, cropped, prepare, torch_dtype
+from shattering.training.loop import Snapshot, build_optimizer, train
+from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
+
+TEST_SUBSET_SEED = 0
+"""All runs of a study are tested on the same test subset."""
+
+
+class Checkpoints(Protocol):
+    """Where a run keeps its checkpoints."""
+
+    def save(self, step: int, payload: bytes) -> None: ...
+    def newest(self) -> Iterator[tuple[int, bytes]]: ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a run is told, and tells, while it trains.
+
+    Args:
+        should_stop: whether the user asked to stop.
+        beat: called before every update with the number of updates made.
+        saw: called with every snapshot's row.
+        checkpoints: where to keep checkpoints; none: nowhere.
+        checkpoint_seconds: at least so long between two of them.
+    """
+
+    should_stop: Callable[[], bool] = lambda: False
+    beat: Callable[[int], None] = lambda step: None
+    saw: Callable[[Row], None] = lambda row: None
+    checkpoints: Checkpoints | None = None
+    checkpoint_seconds: float = 20.0
+
+
+def choose_examples(splits: Splits, spec: RunSpec) -> Splits:
+    """The subsets that ``spec.data`` asks for.
+
+    Training examples are the first ``train_size`` of the permutation of the stream ``subset`` (each seed has its own
+    subset); test examples the first ``test_size`` of the permutation of ``Stream(0, "test-subset")``.
+
+    Raises:
+        DataError: the split is smaller than the subset, or the subset than a batch.
+    """
+    train, test = splits.train, splits.test
+    for split, wanted in ((train, spec.data.train_size), (test, spec.data.test_size)):
+        if wanted is not None and wanted > len(split):
+            raise DataError(
+                "data-subset-too-large",
+                f"{split.name} has {len(split)} {split.split} examples, fewer than data.{split.split}_size={wanted}; "
+                f"lower it with --set data.{split.split}_size={len(split)}.",
+            )
+    if spec.data.train_size is not None:
+        order = Stream(spec.seed_of("subset"), "subset").permutation(len(train))
+        train = train.take(np.sort(order[: spec.data.train_size]))
+    if spec.data.test_size is not None:
+        order = Stream(TEST_SUBSET_SEED, "test-subset").permutation(len(test))
+        test = test.take(np.sort(order[: spec.data.test_size]))
+    if len(train) < spec.training.batch_size:
+        raise DataError(
+            "data-fewer-than-batch",
+            f"{train.name}: {len(train)} training examples do not fill one batch of {spec.training.batch_size}; lower "
+            f"it with --set training.batch_size={len(train)}.",
+        )
+    return Splits(train, test)
+
+
+def corrupted(splits: Splits, spec: RunSpec) -> Splits:
+    """Subsets, centre crop and corruption, in this order; with random crops the images stay whole."""
+    chosen = choose_examples(splits, spec)
+    if spec.training.augmentation == "none":
+        return corrupt(Splits(cropped(chosen.train, spec), cropped(chosen.test, spec)), spec)
+    both = corrupt(chosen, spec)
+    return Splits(both.train, cropped(both.test, spec))
+
+
+def initial_model(spec: RunSpec, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The untrained network: weights from the stream ``initialisation``, drawn on the CPU whatever the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(Stream(spec.seed_of("initialisation"), "initialisation").integer())
+        model = build_model(spec.model.name, spec.model.fields, input_shape, num_classes)
+    model = model.to(device=spec.compute.device, dtype=torch_dtype(spec))
+    if spec.compute.channels_last and len(input_shape) == 3:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def execute(spec: RunSpec, splits: Splits, control: Control | None = None) -> tuple[Record, nn.Module]:
+    """Trains and measures one run, going on from its newest sound checkpoint if there is one.
+
+    Args:
+        spec: the resolved spec.
+        splits: the data as loaded.
+        control: how to be stopped and where to save.
+
+    Returns:
+        The record (`DONE`, `NOT_FITTED` or `DIVERGED`) and the trained network.
+
+    Raises:
+        Stopped: the user asked to; a checkpoint has been saved.
+        ShatteringError: the data, the spec or the user's model do not fit.
+    """
+    control = control or Control()
+    began = time.monotonic()
+    both = corrupted(splits, spec)
+    with arithmetic(spec) as nondeterministic:
+        augmented = spec.training.augmentation != "none"
+        examples, test = prepare(both.train, spec, augmented=augmented), prepare(both.test, spec)
+        model = initial_model(spec, test.input_shape, examples.num_classes)
+        training = _Training(spec, model, examples, test, control)
+        training.resume()
+        ending = training.go_on()
+        summary = training.summary(both.train)
+    fitted = training.progress.fitted
+    status = Status.DIVERGED if ending.ending == "diverged" else Status.DONE if fitted else Status.NOT_FITTED
+    record = Record(
+        spec=spec,
+        status=status,
+        rows=tuple(training.rows),
+        summary=summary,
+        units=_units(spec),
+        weights_sha256=None if status is Status.DIVERGED else weights_sha256(model),
+        examples={} if status is Status.DIVERGED else _columns(both.train, training.predictions),
+        provenance={
+            **provenance(spec),
+            "seconds": round(training.seconds_before + time.monotonic() - began, 3),
+            "nondeterministic": sorted(set(nondeterministic)),
+        },
+    )
+    return record, model
+
+
+class _Training:
+    """A training under way: the loop's parts, its counters and its rows, which a checkpoint saves together."""
+
+    def __init__(self, spec: RunSpec, model: nn.Module, examples: Examples, test: Examples, control: Control) -> None:
+        self.spec, self.model, self.examples, self.test, self.control = spec, model, examples, test, control
+        self.optimizer = build_optimizer(model, spec)
+        self.progress = Progress()
+        self.rows: list[Row] = []
+        self.initial = {name: value.detach().clone() for name, value in model.named_parameters()}
+        self.steps_to_fit: int | None = None
+        self.epochs_to_fit: float | None = None
+        self.diverged_step: int | None = None
+        self.predictions: torch.Tensor | None = None
+        self.began = self.saved = time.monotonic()
+        self.seconds_before = 0.0
+
+    def go_on(self) -> Snapshot:
+        """Trains to the end; on `Stopped`, saves a checkpoint and passes it on."""
+        try:
+            for snapshot in train(
+                self.model,
+                self.optimizer,
+                self.examples,
+                self.spec,
+                self.progress,
+                on_step=self._on_step,
+                should_stop=self.control.should_stop,
+            ):
+                self._see(snapshot)
+            return snapshot
+        except Stopped:
+            self._save()
+            raise
+
+    def _see(self, snapshot: Snapshot) -> None:
+        if snapshot.ending == "diverged":
+            self.diverged_step = snapshot.diverged_step
+            return
+        spec, should_stop = self.spec, self.control.should_stop
+
+        def on_train() -> tuple[torch.Tensor, torch.Tensor]:
+            known = snapshot.evaluation or evaluate(self.model, self.examples, spec, should_stop=should_stop)
+            return known.losses, known.predictions
+
+        def on_test() -> tuple[torch.Tensor, torch.Tensor]:
+            seen = evaluate(self.model, self.test, spec, should_stop=should_stop)
+            return seen.losses, seen.predictions
+
+        probe = Probe(
+            model=self.model,
+            step=snapshot.step,
+            labels=self.examples.labels,
+            original_labels=self.examples.original_labels,
+            changed=self.examples.changed,
+            test_labels=self.test.labels,
+            initial=self.initial,
+            evaluate_train=on_train,
+            evaluate_test=on_test,
+        )
+        row: Row = {"step": snapshot.step, "epoch": snapshot.epoch, "learning_rate": snapshot.learning_rate}
+        for name in spec.measures.names:
+            row.update(measures.get(name).function(probe))
+        self.rows.append(row)
+        if snapshot.fitted and self.steps_to_fit is None:
+            self.steps_to_fit, self.epochs_to_fit = snapshot.step, snapshot.epoch
+        if snapshot.ending:
+            self.predictions = probe.train[1]
+        self.control.saw(row)
+
+    def _on_step(self) -> None:
+        self.control.beat(self.progress.step)
+        if self.control.should_stop():
+            raise Stopped
+        if time.monotonic() - self.saved >= self.control.checkpoint_seconds:
+            self._save()
+
+    def _save(self) -> None:
+        if self.control.checkpoints is not None:
+            facts = [self.steps_to_fit, self.epochs_to_fit, self.seconds_before + time.monotonic() - self.began]
+            tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+            tensors |= {f"initial/{name}": value for name, value in self.initial.items()}
+            tensors |= optimizer_tensors(self.optimizer)
+            checkpoint = Checkpoint(tensors, self.progress, list(self.rows), {"facts": facts})
+            self.control.checkpoints.save(self.progress.step, checkpoint.to_bytes())
+        self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Takes up the newest checkpoint that can be read; without one, the training starts from the beginning."""
+        for _, payload in self.control.checkpoints.newest() if self.control.checkpoints else ():
+            checkpoint = Checkpoint.from_bytes(payload)
+            parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "initial": {}}
+            for name, tensor in checkpoint.tensors.items():
+                kind, _, rest = name.partition("/")
+                if kind in parts:
+                    parts[kind][rest] = tensor
+            self.model.load_state_dict(parts["model"])
+            device = self.spec.compute.device
+            self.initial = {name: tensor.to(device) for name, tensor in parts["initial"].items()}
+            restore_optimizer(self.optimizer, checkpoint.tensors)
+            self.progress, self.rows = checkpoint.progress, list(checkpoint.rows)
+            self.steps_to_fit, self.epochs_to_fit, self.seconds_before = checkpoint.extra["facts"]
+            return
+
+    def summary(self, train_split: Dataset) -> dict[str, float | int | None]:
+        """The run as a whole."""
+        numbers: dict[str, float | int | None] = {
+            "steps": self.progress.step,
+            "steps_to_fit": self.steps_to_fit,
+            "epochs_to_fit": self.epochs_to_fit,
+            "train_size": len(self.examples),
+            "test_size": len(self.test),
+            "num_classes": self.examples.num_classes,
+            "changed_fraction": float(train_split.changed.mean()),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "trainable_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+        }
+        if self.diverged_step is not None:
+            numbers["diverged_step"] = self.diverged_step
+        return numbers
+
+
+@contextmanager
+def arithmetic(spec: RunSpec) -> Iterator[list[str]]:
+    """Deterministic kernels, no TF32, the spec's threads; yields the list of operations that had no such kernel."""
+    found: list[str] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(spec.compute.threads)
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    generator = torch.get_rng_state()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield found
+        for warning in caught:
+            text = str(warning.message)
+            if "deterministic implementation" in text:
+                found.append(text.split(" ")[0])
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_rng_state(generator)
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and little-endian bytes of parameters and buffers, sorted by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _units(spec: RunSpec) -> dict[str, str]:
+    units = {"step": "steps", "epoch": "epochs", "learning_rate": "1", "steps_to_fit": "steps", "steps": "steps"}
+    for name in spec.measures.names:
+        units |= measures.get(name).units
+    return units
+
+
+def _columns(split: Dataset, predictions: torch.Tensor | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "index": split.source_indices,
+        "label": split.labels,
+        "original_label": split.original_labels,
+        "changed": split.changed,
+    }
+    if predictions is not None:
+        columns["prediction"] = predictions.cpu().numpy()
+    return columns

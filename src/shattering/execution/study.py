@@ -1,0 +1,211 @@
+"""A plan carried out: leases, workers, commits, and what is left when somebody stops it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from shattering.core.plan import Plan
+from shattering.core.record import Record, Status
+from shattering.core.spec import RunSpec
+from shattering.execution.estimate import Estimate, predict, shape_of
+from shattering.execution.gallery import make_gallery
+from shattering.execution.local import run_jobs
+from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Saw
+from shattering.execution.plan import Planned, ask, processors
+from shattering.execution.progress import Display
+from shattering.execution.signals import StopRequest, stop_on_signals
+from shattering.store.leases import Lease
+from shattering.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A plan that has been carried out, or interrupted.
+
+    Args:
+        plan: what was planned.
+        store: where its records are.
+        seconds: wall-clock time of this call.
+        computed: runs that ended during this call; the others were there before.
+        interrupted_by: the signal that stopped it; none where it was not.
+    """
+
+    plan: Plan
+    store: Store
+    seconds: float
+    computed: int
+    interrupted_by: int | None
+
+
+def run_plan(
+    planned: Planned,
+    *,
+    out: Path = Path("runs"),
+    jobs: int | None = None,
+    keep_weights: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Runs whatever of a plan has no outcome yet, and commits each run as it ends.
+
+    Several processes may carry out one plan in one store: each run is leased, so they share the work. Failed runs are
+    tried again. An interrupt saves checkpoints; the same call continues from them.
+
+    Args:
+        planned: from `plan_study`.
+        out: the store's folder.
+        jobs: processes at most; none: one per core on the CPU, one on a GPU.
+        keep_weights: whether to keep the final weights of the runs computed now.
+        quiet: no progress on standard error.
+
+    Raises:
+        StoreError: the store cannot be opened or written; what was committed before stays.
+    """
+    began = time.monotonic()
+    plan = planned.plan
+    with stop_on_signals() as stop:
+        store = Store.open(Path(out), write=True)
+        store.save_plan(plan)
+        if not store.gallery(plan):
+            store.save_gallery(plan, make_gallery(planned))
+        missing = store.missing(plan.digests)
+        with Display(plan, done=len(plan.specs) - len(missing), quiet=quiet) as display:
+            driver = _Driver(planned, store, missing, keep_weights, display, stop)
+            workers = jobs or default_jobs(planned)
+            computed = driver.run(min(workers, max(1, len(missing)))) if missing else 0
+    return Outcome(plan, store, time.monotonic() - began, computed, stop.by)
+
+
+def default_jobs(planned: Planned) -> int:
+    """A process per core, fewer where memory would not hold them; one where a GPU does the work."""
+    if planned.plan.request.device == "cuda":
+        return 1
+    return max(1, min(processors(), int(available_bytes() * 0.8 / run_bytes(planned))))
+
+
+def run_bytes(planned: Planned) -> float:
+    """Rough memory of one worker: the program, the raw data, and the examples of a run in float32 twice over."""
+    request = planned.plan.request.data
+    values = 1
+    for size in request.input_shape:
+        values *= size
+    largest = max((spec.data.train_size or request.train_size) for spec in planned.plan.specs)
+    largest += max((spec.data.test_size or request.test_size) for spec in planned.plan.specs)
+    raw = planned.splits.train.inputs.nbytes + planned.splits.test.inputs.nbytes
+    return 500e6 + raw + 8.0 * largest * values
+
+
+def available_bytes() -> float:
+    """Memory that can still be had, in bytes."""
+    from shattering.data.memory import available_bytes as available
+
+    return float(available())
+
+
+def estimate_cost(planned: Planned, specs: list[RunSpec], jobs: int | None = None) -> Estimate:
+    """Predicts steps and time of ``specs`` by timing a few steps of each kind of network in a worker."""
+    jobs = jobs or default_jobs(planned)
+    kinds = {shape_of(spec): spec for spec in specs}
+    speeds = ask(planned, "time", list(kinds.values()))
+    facts = planned.plan.request.data
+    return predict(specs, speeds, planned.study.expected_steps, (facts.train_size, facts.test_size), jobs)
+
+
+class _Driver:
+    """The one process that hands out runs and writes their records."""
+
+    def __init__(
+        self,
+        planned: Planned,
+        store: Store,
+        missing: list[str],
+        keep_weights: bool,
+        display: Display,
+        stop: StopRequest,
+    ) -> None:
+        self.planned, self.store, self.keep_weights, self.display, self.stop = (
+            planned,
+            store,
+            keep_weights,
+            display,
+            stop,
+        )
+        self.specs = {spec.digest: spec for spec in planned.plan.specs}
+        self.waiting = deque(sorted(missing, key=self._expected, reverse=True))
+        self.leases: dict[str, Lease] = {}
+        self.computed = 0
+
+    def _expected(self, digest: str) -> int:
+        # Longest first: the last run to end is then a short one, and no core idles for long.
+        spec = self.specs[digest]
+        return self.planned.study.expected_steps(spec) * self.planned.study.weight(spec)
+
+    def run(self, workers: int) -> int:
+        with ExitStack() as stack:
+            stack.callback(self._release_all)
+            for message in run_jobs(self._take, self._unfinished, workers=workers, should_stop=lambda: bool(self.stop)):
+                match message:
+                    case Saw(key, row):
+                        self.display.saw(self.specs[key], row)
+                    case Ended(key, record, weights):
+                        self._commit(key, record, weights)
+                    case Broke():
+                        self._failed(message)
+                    case Interrupted(key):
+                        self._release(key)
+                    case Answered():
+                        pass
+        return self.computed
+
+    def _take(self) -> Job | None:
+        """The next run that nobody else computes; runs committed by others meanwhile are ticked off."""
+        for _ in range(len(self.waiting)):
+            digest = self.waiting.popleft()
+            lease = self.store.lease(digest)
+            if lease is None:
+                self.waiting.append(digest)
+                continue
+            if not self.store.missing([digest]):
+                lease.finished = True
+                lease.release()
+                self.display.ended_elsewhere()
+                continue
+            self.leases[digest] = lease
+            self.display.began(self.specs[digest])
+            return self.planned.job("run", self.specs[digest], store=self.store.root, keep_weights=self.keep_weights)
+        return None
+
+    def _unfinished(self) -> bool:
+        self.display.tick()
+        return bool(self.waiting)
+
+    def _commit(self, key: str, record: Record, weights: bytes | None) -> None:
+        lease = self.leases.pop(key)
+        try:
+            if self.store.put(record, lease, weights):
+                self.computed += 1
+            elif self.store.missing([key]):
+                self.waiting.append(key)  # the lease was lost, and whoever took it has not committed yet
+                return
+        finally:
+            lease.release()
+        self.display.ended(self.specs[key], record.status)
+
+    def _failed(self, broke: Broke) -> None:
+        spec = self.specs[broke.key]
+        error = {"identifier": broke.identifier, "message": broke.message}
+        self.store.put_failure(Record(spec=spec, status=Status.FAILED, error=error))
+        self._release(broke.key)
+        self.display.ended(spec, Status.FAILED, broke.message)
+
+    def _release(self, key: str) -> None:
+        lease = self.leases.pop(key, None)
+        if lease is not None:
+            lease.release()
+
+    def _release_all(self) -> None:
+        for key in list(self.leases):
+            self._release(key)

@@ -1,0 +1,158 @@
+"""A worker process: takes jobs over a pipe, one at a time, and dies with its driver."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+import time
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from shattering.core.errors import DataError, ShatteringError
+from shattering.core.spec import RunSpec
+from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Message, Saw
+
+
+def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
+    """Serves jobs until the driver closes the pipe.
+
+    Args:
+        connection: jobs come in, messages go out.
+        stop: shared flag, set when the user asked to stop.
+        beat: shared counter, raised at every sign of life.
+        driver: process id of the driver.
+    """
+    # The terminal sends Ctrl-C to the whole group; the driver alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with(driver)
+    import torch
+
+    torch.set_num_threads(1)
+    while True:
+        try:
+            job: Job | None = connection.recv()
+        except (EOFError, OSError):
+            return
+        if job is None:
+            return
+        try:
+            connection.send(_do(job, connection, stop, beat))
+        except (BrokenPipeError, OSError):
+            return
+
+
+def _do(job: Job, connection: Connection, stop: Any, beat: Any) -> Message:
+    from shattering.training.evaluation import Stopped
+
+    def alive(*_: object) -> None:
+        beat.value += 1
+
+    alive()
+    try:
+        if job.kind == "check":
+            return Answered(job.key, _check(job))
+        if job.kind == "time":
+            return Answered(job.key, _time(job))
+        return _run(job, connection, stop, alive)
+    except Stopped:
+        return Interrupted(job.key)
+    except ShatteringError as error:
+        return Broke(job.key, error.identifier, error.message, error.exit_code)
+    except BaseException as error:
+        return _unexpected(job, error)
+
+
+def _unexpected(job: Job, error: BaseException) -> Broke:
+    """An exception nobody foresaw: the user's model's fault where her code raised it, ours elsewhere."""
+    place = ""
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames:
+        place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    told = f"{type(error).__name__}: {error}".strip().rstrip(".:")
+    if os.environ.get("SHATTERING_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+    name = RunSpec.from_json(job.spec).model.name
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return Broke(
+            job.key, "run-out-of-memory", f"The run ran out of memory ({told}); use fewer --jobs or smaller batches.", 5
+        )
+    if ":" in name:
+        return Broke(
+            job.key,
+            "model-raised",
+            f"The model {name} raised {told}{place}; mend it and run the same command again.",
+            4,
+        )
+    return Broke(job.key, "run-raised", f"The run raised {told}{place}; see the traceback with --debug.", 1)
+
+
+def _run(job: Job, connection: Connection, stop: Any, alive: Any) -> Message:
+    from shattering.execution.run import Control, execute
+
+    checkpoints = None
+    if job.store is not None:
+        from shattering.store.store import Store
+
+        checkpoints = Store.beside(job.store).checkpoints(job.key)
+    told = 0.0
+
+    def saw(row: Any) -> None:
+        nonlocal told
+        alive()
+        if time.monotonic() - told > 0.2:  # a table nobody can read faster
+            told = time.monotonic()
+            connection.send(Saw(job.key, row))
+
+    control = Control(
+        should_stop=lambda: bool(stop.value),
+        beat=alive,
+        saw=saw,
+        checkpoints=checkpoints,
+        checkpoint_seconds=float(os.environ.get("SHATTERING_CHECKPOINT_SECONDS", "20")),
+    )
+    record, model = execute(RunSpec.from_json(job.spec), _splits(job.data, job.data_dir, job.fingerprint), control)
+    weights = None
+    if job.keep_weights:
+        from safetensors.torch import save
+
+        weights = save({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()})
+    return Ended(job.key, record, weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _splits(data: str, data_dir: Path | None, fingerprint: str) -> Any:
+    from shattering.data.load import load_data
+
+    splits = load_data(data, data_dir)
+    if splits.fingerprint != fingerprint:
+        raise DataError(
+            "data-changed",
+            f"The data {data!r} have changed since the run was planned (fingerprint {splits.fingerprint[:12]}, planned "
+            f"{fingerprint[:12]}); restore them, or run into a new --out.",
+        )
+    return splits
+
+
+def _check(job: Job) -> Any:
+    from shattering.execution.preflight import check_user_model
+
+    return check_user_model(RunSpec.from_json(job.spec), _splits(job.data, job.data_dir, job.fingerprint))
+
+
+def _time(job: Job) -> Any:
+    from shattering.execution.estimate import time_step
+
+    return time_step(RunSpec.from_json(job.spec), _splits(job.data, job.data_dir, job.fingerprint))
+
+
+def _die_with(driver: int) -> None:
+    """Asks the kernel to kill this process when the driver dies, however it dies; elsewhere the pipe's end does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+    if os.getppid() != driver:  # it died before the request
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Measures: pure functions of a probe (and comparisons: of records) to named numbers with units."""

@@ -1,0 +1,29 @@
+"""How weights start.
+
+Zhang et al. (2017) do not say how theirs do. He et al. (2015) is the choice made here, for every network alike: it
+keeps the scale of activations through ReLU layers, with and without batch normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+
+def he_normal(network: nn.Module, output: nn.Linear | None = None) -> None:
+    """Draws every convolution and linear layer afresh: weights N(0, 2 / fan-in), biases zero.
+
+    He, Zhang, Ren & Sun (2015), "Delving deep into rectifiers", Equation 10. The numbers come from torch's global
+    generator, in the order of ``network.modules()``.
+
+    Args:
+        network: changed in place.
+        output: its last layer, which no ReLU follows: N(0, 1 / fan-in).
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            fan_in = layer.weight[0].numel()
+            nn.init.normal_(layer.weight, std=math.sqrt((1 if layer is output else 2) / fan_in))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,436 @@
+"""Records on disk: a folder a run, written whole or not at all, verified when read.
+
+shattering-store.json       what this folder is, and its schema
+runs/<digest>/              spec.json, record.json, metrics.jsonl, DONE; examples.parquet, weights.safetensors if any
+failures/<digest>.json      runs that failed; the next `run` tries them again
+plans/<key>/                plan.json, gallery.json
+reports/<key>/              what the report wrote
+checkpoints/<digest>/       of unfinished runs
+locks/<digest>.lock         who computes a run now
+quarantine/                 what was found damaged, with the reason beside it
+tmp/                        what is under construction
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from shattering.core import io
+from shattering.core.errors import ShatteringError, SpecError, StoreError
+from shattering.core.plan import Plan
+from shattering.core.record import Record, Status
+from shattering.store import format as form
+from shattering.store.checkpoints import Checkpoints
+from shattering.store.format import Damage, Foreign
+from shattering.store.leases import Lease, Locks
+
+MARKER = "shattering-store.json"
+FORMAT = "shattering-store"
+FOLDERS = ("runs", "failures", "plans", "reports", "checkpoints", "locks", "quarantine", "tmp")
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,119}")
+_OUTCOMES = (Status.DONE, Status.NOT_FITTED, Status.DIVERGED)
+
+
+class Store:
+    """A folder of records. Open one with `Store.open`.
+
+    Args:
+        root: the folder.
+        write: whether it was opened for writing.
+        stale_seconds: how long a stopped process keeps a run from the others.
+        beat_seconds: time between two heartbeats of this process.
+    """
+
+    def __init__(self, root: Path, write: bool, stale_seconds: float, beat_seconds: float) -> None:
+        self.root = root
+        self.write = write
+        self.problems: list[str] = []
+        """What was found damaged or unusable so far, one sentence each."""
+        self._locks = Locks(root / "locks", root / "tmp", stale_seconds, beat_seconds)
+        self._sound: set[str] = set()
+
+    @classmethod
+    def open(cls, path: Path, *, write: bool, stale_seconds: float = 30.0, beat_seconds: float = 1.0) -> Store:
+        """Opens the store at ``path``; for writing, makes it if need be, and removes what dead writers left.
+
+        Raises `SpecError` where ``path`` is a file; `StoreError` where it is a folder of something else, a store of a
+        newer schema, absent (for reading), or cannot be written to (for writing).
+        """
+        path = Path(path)
+        with io.told(path, "Opening"):
+            if path.exists() and not path.is_dir():
+                raise SpecError("out-is-file", f"{path} is a file, a folder is wanted; choose another one with --out.")
+        marker = io.read_bytes(path / MARKER)
+        if marker is None:
+            if not write:
+                if not path.exists():
+                    raise StoreError("store-missing", f"There is no store at {path}; make one with `shattering run`.")
+                raise _not_a_store(path)
+            if io.names(path):
+                raise _not_a_store(path)
+            io.make_folders(path)
+            tree = {"format": FORMAT, "schema": form.SCHEMA_VERSION}
+            io.write_file(path / MARKER, (json.dumps(tree) + "\n").encode())
+        else:
+            _check_marker(path, marker)
+        store = cls(path, write, stale_seconds, beat_seconds)
+        if write:
+            store._prepare()
+        return store
+
+    @classmethod
+    def beside(cls, path: Path) -> Store:
+        """The store at ``path``, which another process has opened for writing and cleaned, for its worker's use."""
+        return cls(Path(path), True, stale_seconds=30.0, beat_seconds=1.0)
+
+    def _prepare(self) -> None:
+        for name in FOLDERS:
+            io.make_folders(self.root / name)
+        io.check_writable(self.root / "tmp")
+        reports = [self.root / "reports" / name for name in io.names(self.root / "reports")]
+        for folder in (self.root, self.root / "tmp", *reports):
+            io.clean_scratch(folder)
+        for folder in (self.root / "checkpoints", self.root / "failures"):
+            for name in io.names(folder):
+                if self._run(name.removesuffix(".json")).is_dir():  # its process died just after committing it
+                    io.remove(folder / name)
+
+    # Runs
+
+    def get(self, digest: str, *, examples: bool = False) -> Record | None:
+        """The record of a run, verified; none where there is none or where it is damaged (it is then quarantined).
+
+        Args:
+            digest: the run's name.
+            examples: whether to read the columns with one entry per training example, too.
+        """
+        try:
+            return self._read(digest, examples)
+        except Damage as damage:
+            self._quarantine_run(digest, str(damage))
+        except Foreign as reason:
+            self._note(f"The run {digest} is left aside: {reason}.")
+        return None
+
+    def weights(self, digest: str) -> bytes | None:
+        """The bytes of a run's weights, verified; none where there are none."""
+        try:
+            listed = self._listed(digest)
+            if listed is None or form.WEIGHTS not in listed["files"]:
+                return None
+            return self._file(digest, form.WEIGHTS, listed)
+        except Damage as damage:
+            self._quarantine_run(digest, str(damage))
+        except Foreign as reason:
+            self._note(f"The run {digest} is left aside: {reason}.")
+        return None
+
+    def put(self, record: Record, lease: Lease, weights: bytes | None = None) -> bool:
+        """Commits a run that ended: all of it, or nothing.
+
+        Returns:
+            False where somebody else has committed it, or the lease was lost; what is given is then discarded.
+
+        Raises `StoreError` where it cannot be written; nothing has changed then.
+        """
+        self._must_write()
+        digest = record.digest
+        if record.status not in _OUTCOMES or lease.digest != digest:
+            raise ValueError(f"{record.status} of {digest} cannot be committed with the lease of {lease.digest}.")
+        if not lease.valid():
+            return False
+        files = form.encode_run(record, weights)
+        while not io.write_folder(self._run(digest), files, self.root / "tmp", lease.valid):
+            if not lease.valid():
+                return False
+            try:
+                if self._read(digest, examples=False) is not None:
+                    lease.finished = True
+                    return False
+            except Foreign as reason:
+                raise self._irreplaceable(digest, reason) from None
+            except Damage as damage:
+                if not self._quarantine_run(digest, str(damage)):
+                    return False
+        lease.finished = True
+        io.remove(self._failure(digest))
+        self.checkpoints(digest).clear()
+        return True
+
+    def put_failure(self, record: Record) -> None:
+        """Keeps what is known of a run that failed; a later `put` removes it. Raises `StoreError`."""
+        self._must_write()
+        io.write_file(self._failure(record.digest), form.encode_failure(record), self.root / "tmp")
+
+    def failure(self, digest: str) -> Record | None:
+        """The failed run, if it failed and has not succeeded since."""
+        path = self._failure(digest)
+        if not _DIGEST.fullmatch(digest) or self._run(digest).is_dir():
+            return None
+        data = io.read_bytes(path)
+        if data is None:
+            return None
+        try:
+            return form.decode_failure(data, digest)
+        except Damage as damage:
+            self._quarantine(path, str(damage), lambda: io.read_bytes(path) == data)
+        except Foreign as reason:
+            self._note(f"The failure {path} is left aside: {reason}.")
+        return None
+
+    def records(self, digests: Iterable[str]) -> list[Record]:
+        """The runs that have ended, failed ones included, in the given order; those that have not are left out."""
+        found = (self.get(digest) or self.failure(digest) for digest in digests)
+        return [record for record in found if record is not None]
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """The runs without a sound committed record, in the given order; failed ones are among them."""
+        return [digest for digest in digests if not self._has(digest)]
+
+    def all_digests(self) -> list[str]:
+        """Every run that has ended, failed ones included, sorted; nothing is verified."""
+        failed = {name.removesuffix(".json") for name in io.names(self.root / "failures")}
+        return sorted(name for name in failed.union(io.names(self.root / "runs")) if _DIGEST.fullmatch(name))
+
+    # Work in progress
+
+    def lease(self, digest: str) -> Lease | None:
+        """The right to compute a run; none where somebody alive has it. Never waits: ask again later.
+
+        Whoever had it before may have committed the run, so look again with `missing` once it is yours.
+
+        Raises `StoreError` where the store is open for reading only, or has a run of that name that this version of
+        the program can neither read nor replace.
+        """
+        self._must_write()
+        lease = self._locks.acquire(_checked(digest))
+        if lease is not None and self._run(digest).is_dir():
+            try:
+                self._read(digest, examples=False)
+            except Damage:
+                pass
+            except Foreign as reason:
+                lease.release()
+                raise self._irreplaceable(digest, reason) from None
+        return lease
+
+    def checkpoints(self, digest: str) -> Checkpoints:
+        """The checkpoints of a run."""
+        folder = self.root / "checkpoints" / _checked(digest)
+        return Checkpoints(folder, self.root / "tmp", self._quarantine)
+
+    # Plans and reports
+
+    def save_plan(self, plan: Plan) -> None:
+        """Writes what was asked for beside what comes of it. Raises `StoreError`."""
+        self._save(self._plan(plan) / "plan.json", json.loads(plan.to_json()))
+
+    def plans(self) -> list[Plan]:
+        """All plans, sorted by key."""
+        plans = []
+        for name in io.names(self.root / "plans"):
+            tree = self._load(self.root / "plans" / name / "plan.json")
+            if tree is not None:
+                try:
+                    plans.append(Plan.from_json(json.dumps(tree)))
+                except (ShatteringError, KeyError, TypeError, ValueError) as error:
+                    self._note(f"The plan {name} is left aside: {error}")
+        return plans
+
+    def save_gallery(self, plan: Plan, items: list[dict[str, Any]]) -> None:
+        """Writes pictures of what each corruption does. Raises `StoreError`."""
+        self._save(self._plan(plan) / "gallery.json", form.jsonable(items))
+
+    def gallery(self, plan: Plan) -> list[dict[str, Any]]:
+        """What `save_gallery` wrote; empty where there is none."""
+        return self._load(self._plan(plan) / "gallery.json") or []
+
+    def report_dir(self, plan: Plan) -> Path:
+        """Where the report of a plan belongs; it may not be there yet."""
+        return self.root / "reports" / _folder_name(plan.key)
+
+    def check(self) -> list[str]:
+        """Reads and verifies everything; returns all problems, one sentence each."""
+        for digest in io.names(self.root / "runs"):
+            if not _DIGEST.fullmatch(digest):
+                self._note(f"{self.root / 'runs' / digest} is not the folder of a run.")
+            elif self.get(digest, examples=True) is not None:
+                self.weights(digest)
+        for name in io.names(self.root / "failures"):
+            self.failure(name.removesuffix(".json"))
+        for digest in filter(_DIGEST.fullmatch, io.names(self.root / "checkpoints")):
+            for _ in self.checkpoints(digest).newest():
+                pass
+        for plan in self.plans():
+            self.gallery(plan)
+        return self.problems
+
+    # Reading
+
+    def _has(self, digest: str) -> bool:
+        if digest not in self._sound or not self._run(digest).is_dir():
+            self._sound.discard(digest)
+            if self.get(digest) is None:
+                return False
+            self._sound.add(digest)
+        return True
+
+    def _read(self, digest: str, examples: bool) -> Record | None:
+        listed = self._listed(digest)
+        if listed is None:
+            return None
+        spec, facts, metrics = (self._file(digest, name, listed) for name in (form.SPEC, form.RECORD, form.METRICS))
+        columns = None
+        if form.EXAMPLES in listed["files"]:
+            if examples:
+                columns = self._file(digest, form.EXAMPLES, listed)
+            else:
+                self._glance(digest, form.EXAMPLES, listed)
+        if form.WEIGHTS in listed["files"]:
+            self._glance(digest, form.WEIGHTS, listed)
+        return form.decode_run(digest, listed, spec, facts, metrics, columns)
+
+    def _listed(self, digest: str) -> dict[str, Any] | None:
+        if not _DIGEST.fullmatch(digest):
+            return None
+        done = io.read_bytes(self._run(digest) / form.DONE)
+        if done is None and not self._run(digest).exists():
+            return None
+        return form.decode_list(done, digest)
+
+    def _file(self, digest: str, name: str, listed: dict[str, Any]) -> bytes:
+        return form.verify_file(name, io.read_bytes(self._run(digest) / name), listed)
+
+    def _glance(self, digest: str, name: str, listed: dict[str, Any]) -> None:
+        """Sees that a file is there in full, without reading it."""
+        size, wanted = io.size(self._run(digest) / name), listed["files"][name]["size"]
+        if size != wanted:
+            raise Damage(f"{name} is missing" if size is None else f"{name} has {size:,} of {wanted:,} bytes")
+
+    def _load(self, path: Path) -> Any:
+        data = io.read_bytes(path)
+        if data is None:
+            return None
+        try:
+            return form.unseal(data, path.name)
+        except Damage as damage:
+            self._quarantine(path, str(damage), lambda: io.read_bytes(path) == data)
+            return None
+
+    def _save(self, path: Path, tree: Any) -> None:
+        self._must_write()
+        data = form.seal(tree)
+        if io.read_bytes(path) != data:
+            io.write_file(path, data, self.root / "tmp")
+
+    # Damage
+
+    def _quarantine_run(self, digest: str, reason: str) -> bool:
+        def damaged() -> bool:
+            try:
+                self._read(digest, examples=True)
+                self._verify_weights(digest)
+            except Damage:
+                return True
+            except Foreign:
+                return False
+            return False
+
+        return self._quarantine(self._run(digest), reason, damaged)
+
+    def _verify_weights(self, digest: str) -> None:
+        listed = self._listed(digest)
+        if listed is not None and form.WEIGHTS in listed["files"]:
+            self._file(digest, form.WEIGHTS, listed)
+
+    def _quarantine(self, path: Path, reason: str, still: Callable[[], bool]) -> bool:
+        """Moves a damaged file or folder aside; says whether ``path`` is free now.
+
+        ``still`` is asked again under a lock, because another process may have moved it, and a sound one may be there.
+        """
+        place = path.relative_to(self.root)
+        if not self.write:
+            self._note(f"{place} is damaged: {reason}; open the store for writing (`shattering run`) to repeat it.")
+            return False
+        with io.exclusive(self.root / "locks" / "quarantine.lock") as ours:
+            if not ours:
+                return False
+            if not still():
+                return not path.exists()
+            taken = set(io.names(self.root / "quarantine"))
+            name = next(name for n in range(1, len(taken) + 2) if (name := f"{path.name}.{n}") not in taken)
+            io.move(path, self.root / "quarantine" / name)
+            self._note(f"{place} was damaged: {reason}; it was moved to quarantine/{name}, and is computed again.")
+            text = f"{place}: {reason}\n".encode()
+            io.write_file(self.root / "quarantine" / f"{name}.reason.txt", text, self.root / "tmp")
+        return True
+
+    def _irreplaceable(self, digest: str, reason: Foreign) -> StoreError:
+        message = f"{self._run(digest)} cannot be replaced: {reason}; choose another folder with --out."
+        return StoreError("store-foreign-run", message)
+
+    def _note(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _must_write(self) -> None:
+        if not self.write:
+            raise StoreError("store-read-only", f"{self.root} is open for reading only; choose another --out.")
+
+    # Places
+
+    def _run(self, digest: str) -> Path:
+        return self.root / "runs" / digest
+
+    def _failure(self, digest: str) -> Path:
+        return self.root / "failures" / f"{digest}.json"
+
+    def _plan(self, plan: Plan) -> Path:
+        return self.root / "plans" / _folder_name(plan.key)
+
+
+def _checked(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{digest!r} is not the digest of a run.")
+    return digest
+
+
+def _folder_name(key: str) -> str:
+    """``key`` where it is fit to name a folder; otherwise what is fit of it and a hash of the rest."""
+    if _PLAIN_NAME.fullmatch(key):
+        return key
+    plain = re.sub(r"[^A-Za-z0-9_+-]+", "-", key).strip("-")[:80]
+    return f"{plain or 'plan'}-{form.sha256(key.encode('utf-8', 'surrogatepass'))[:8]}"
+
+
+def _not_a_store(path: Path) -> StoreError:
+    return StoreError(
+        "store-not-a-store",
+        f"{path} is not empty and has no {MARKER}, so it is not a store; choose an empty or new folder with --out.",
+    )
+
+
+def _check_marker(path: Path, marker: bytes) -> None:
+    try:
+        tree = json.loads(marker)
+        kind, schema = tree["format"], int(tree["schema"])
+    except (ValueError, KeyError, TypeError):
+        kind, schema = None, 0
+    if schema > form.SCHEMA_VERSION and kind == FORMAT:
+        raise StoreError(
+            "store-newer-schema",
+            f"{path} has schema {schema}, this program knows up to {form.SCHEMA_VERSION}; upgrade shattering or choose "
+            "another folder with --out.",
+        )
+    if kind != FORMAT or schema != form.SCHEMA_VERSION:
+        line = json.dumps({"format": FORMAT, "schema": form.SCHEMA_VERSION})
+        raise StoreError(
+            "store-marker-damaged",
+            f"{path / MARKER} is damaged; if this is a store of this version, replace its content by {line}.",
+        )

@@ -1,0 +1,1 @@
+"""Studies: a file per paper's question."""

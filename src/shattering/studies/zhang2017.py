@@ -1,0 +1,341 @@
+"""What the studies of Zhang et al. (2017) share: the protocol, and how its numbers are estimated from records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shattering.core.record import Record, Status
+from shattering.core.spec import CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
+from shattering.core.statistics import accuracy_interval
+from shattering.core.study import Claim, Effect, Estimate, Paper, Records, Request, label_level
+
+ZHANG_2017 = Paper(
+    authors="Zhang, Bengio, Hardt, Recht, Vinyals",
+    year=2017,
+    title="Understanding deep learning requires rethinking generalization",
+    venue="ICLR 2017",
+    url="https://arxiv.org/abs/1611.03530",
+)
+
+EPOCH_STEPS = 391
+"""Updates in an epoch of all 50,000 training images of CIFAR-10 at batches of 128."""
+
+PAPER_EPOCHS = 100
+"""The paper gives no number of epochs. At a decay of 0.95 an epoch, the rate is then 0.6% of its start."""
+
+CONV_WEIGHT_DECAY, MLP_WEIGHT_DECAY = 5e-4, 1e-4
+"""The paper gives no coefficient; these are the commonest choice of its replications."""
+
+CHANCE_BAND = 0.03
+"""An accuracy counts as chance where its interval comes within so much of 1/k."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a network is given at a scale, and for how long it may train.
+
+    Args:
+        train: training examples; none: all.
+        test: test examples; none: all.
+        batch: batch size.
+        rate: initial learning rate.
+        steps: budget of updates.
+        fit_steps: about how many updates random labels take here, measured; for estimates only.
+    """
+
+    train: int | None
+    test: int | None
+    batch: int
+    rate: float
+    steps: int
+    fit_steps: int
+
+
+PAPER_RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_1x512": 0.01, "mlp_3x512": 0.01}
+
+SMALL: dict[str, dict[str, Sizes]] = {
+    "digits": {
+        "mlp_1x512": Sizes(None, None, 128, 0.1, 6000, 850),
+        "mlp_3x512": Sizes(None, None, 128, 0.1, 6000, 650),
+    },
+    "cifar10": {
+        "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 20_000, 600),
+        "alexnet": Sizes(1000, 1000, 128, 0.01, 4000, 300),
+        "inception": Sizes(256, 500, 64, 0.1, 1500, 60),
+    },
+    "mnist": {
+        "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 40_000, 2000),
+        "alexnet": Sizes(1000, 1000, 128, 0.01, 6000, 600),
+        "inception": Sizes(256, 500, 64, 0.1, 1500, 80),
+    },
+}
+"""Measured so that the whole study ends within half an hour on two cores."""
+
+SMOKE = Sizes(96, 64, 32, 0.1, 400, 100)
+
+
+def sizes(request: Request, model: str) -> Sizes:
+    """The sizes for a model at the request's scale; models we know nothing of get those of an MLP on digits."""
+    if request.scale == "paper":
+        steps = PAPER_EPOCHS * EPOCH_STEPS
+        return Sizes(None, None, 128, PAPER_RATES.get(model, 0.1), steps, steps)
+    if request.scale == "smoke":
+        train = min(SMOKE.train or 0, request.data.train_size)
+        return Sizes(train, min(64, request.data.test_size), min(32, train), SMOKE.rate, SMOKE.steps, SMOKE.fit_steps)
+    known = SMALL.get(request.data.name, {})
+    if model in known:
+        return known[model]
+    train, test = min(2000, request.data.train_size), min(2000, request.data.test_size)
+    return Sizes(train, test, min(128, train), PAPER_RATES.get(model, 0.05), 6000, 1500)
+
+
+def crop_side(request: Request, *, augmented: bool = False) -> int | None:
+    """28 for CIFAR, as in the paper; elsewhere no crop, or seven eighths of the side where random crops need room."""
+    if len(request.data.input_shape) != 3:
+        return None
+    side = request.data.input_shape[0]
+    if request.data.name.startswith("cifar"):
+        return 28
+    return side * 7 // 8 if augmented else None
+
+
+def protocol(
+    request: Request,
+    model: str,
+    corruption: str,
+    seed: int,
+    *,
+    level: float | None = None,
+    fields: dict[str, Any] | None = None,
+    weight_decay: float = 0.0,
+    augmentation: Literal["none", "crop", "full"] = "none",
+    decay: float = 0.95,
+    epochs: int | None = None,
+    to_the_end: bool = False,
+    curves: bool = False,
+) -> RunSpec:
+    """One run by the paper's protocol, at the request's scale.
+
+    At the paper's scale: SGD with momentum 0.9, the paper's initial rates, decay by 0.95 an epoch, all images, the
+    whole budget. Below it: subsets, a constant rate (the decay would starve the few steps that a subset's epoch has),
+    and the end when the training set is fitted.
+
+    Args:
+        request: scale and data.
+        model: registered model, or MODULE:FACTORY.
+        corruption: registered corruption.
+        seed: of the run.
+        level: probability p of `partially_corrupted_labels`.
+        fields: of the model.
+        weight_decay: coefficient.
+        augmentation: of the training images.
+        decay: of the learning rate per epoch, at the paper's scale.
+        epochs: in place of `PAPER_EPOCHS`.
+        to_the_end: train on after fitting, at any scale.
+        curves: take a snapshot at every epoch too.
+    """
+    at = sizes(request, model)
+    paper = request.scale == "paper"
+    return RunSpec(
+        data=DataSpec(
+            name=request.data.name,
+            train_size=at.train,
+            test_size=at.test,
+            crop=crop_side(request, augmented=augmentation != "none"),
+        ),
+        corruption=CorruptionSpec(name=corruption, fields={} if level is None else {"p": level}),
+        model=ModelSpec(name=model, fields=fields or {}),
+        training=TrainingSpec(
+            learning_rate=at.rate,
+            weight_decay=weight_decay,
+            batch_size=at.batch,
+            schedule="exponential" if paper else "constant",
+            decay=decay if paper else 0.95,
+            augmentation=augmentation,
+            max_steps=epochs * EPOCH_STEPS if paper and epochs else at.steps,
+            stop_when_fitted=not (paper or to_the_end),
+        ),
+        compute={"device": request.device},  # type: ignore[arg-type]
+        measures=MeasureSpec(points_per_decade=5, every_epochs=(5 if paper else 1) if curves or paper else 0),
+        seed=seed,
+    )
+
+
+def default_weight_decay(model: str) -> float:
+    """The coefficient where the paper says "default"."""
+    return MLP_WEIGHT_DECAY if model.startswith("mlp") else CONV_WEIGHT_DECAY
+
+
+def expected_steps(spec: RunSpec) -> int:
+    """About how many updates a run takes: all of them where it does not stop when fitted, else by experience.
+
+    Experience: random labels take the ``fit_steps`` above; with level p the time grows about linearly from a third of
+    that on true labels; noise inputs take about half.
+    """
+    training = spec.training
+    if not training.stop_when_fitted:
+        return training.max_steps
+    known = SMALL.get(spec.data.name, {}).get(spec.model.name)
+    if known is None or known.train != spec.data.train_size:
+        small = (spec.data.train_size or 0) == SMOKE.train
+        return min(training.max_steps, SMOKE.fit_steps if small else 1500)
+    level = label_level(spec)
+    share = 0.5 if level is None else 1 / 3 + 2 / 3 * level
+    return min(training.max_steps, round(known.fit_steps * share))
+
+
+WEIGHTS = {"inception": 400, "resnet18": 400, "alexnet": 40, "mlp_3x512": 2, "mlp_1x512": 1}
+
+
+def weight(spec: RunSpec) -> int:
+    """About how costly an update is beside one of the smallest network."""
+    return WEIGHTS.get(spec.model.name, 10)
+
+
+# Estimates
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of one of the paper's tables: which runs belong to it, and what it printed.
+
+    Args:
+        source: place in the paper.
+        model: the network.
+        batch_norm: of the Inception.
+        augmentation, weight_decay: explicit regularisers.
+        random_labels: whether all labels are random.
+        train, test: printed accuracies, fractions; none where not printed.
+        provenance: how the numbers are known.
+    """
+
+    source: str
+    model: str
+    train: float | None
+    test: float | None = None
+    batch_norm: bool = True
+    augmentation: Literal["none", "crop", "full"] = "none"
+    weight_decay: bool = False
+    random_labels: bool = False
+    provenance: Literal["Q-tab", "Q-note"] = "Q-tab"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The model's fields."""
+        return {} if self.batch_norm else {"batch_norm": False}
+
+    @property
+    def decay_coefficient(self) -> float:
+        """Weight decay of the row's runs."""
+        return default_weight_decay(self.model) if self.weight_decay else 0.0
+
+    def runs(self, records: Records) -> list[Record]:
+        """The records of this row."""
+        wanted = "random_labels" if self.random_labels else "true_labels"
+        return [
+            record
+            for record in records
+            if record.spec.model.name == self.model
+            and record.spec.model.fields.get("batch_norm", True) == self.batch_norm
+            and record.spec.corruption.name == wanted
+            and record.spec.training.augmentation == self.augmentation
+            and record.spec.training.weight_decay == self.decay_coefficient
+        ]
+
+
+def accuracy_of(records: Sequence[Record], name: str) -> Estimate | None:
+    """Mean of the last measured accuracy ``name`` over the runs that ended, with its interval.
+
+    Runs that diverged or failed have no final accuracy; they are counted in the note.
+    """
+    ended = [r for r in records if r.status in (Status.DONE, Status.NOT_FITTED) and name in r.last]
+    if not ended:
+        return None
+    size = "test_size" if name.startswith("test") else "train_size"
+    examples = int(ended[0].summary[size] or 1)
+    value, low, high = accuracy_interval([float(record.last[name]) for record in ended], examples)
+    return Estimate(value, low, high, tuple(record.digest for record in ended), len(records), counted(records))
+
+
+def counted(records: Sequence[Record]) -> str:
+    """``17 of 20; 3 diverged``: how many runs stand behind a number, and what became of the others."""
+    ended = sum(record.status in (Status.DONE, Status.NOT_FITTED) for record in records)
+    parts = [f"{ended} of {len(records)}"]
+    for status, word in ((Status.DIVERGED, "diverged"), (Status.FAILED, "failed"), (Status.NOT_FITTED, "not fitted")):
+        count = sum(record.status is status for record in records)
+        if count:
+            parts.append(f"{count} {word}")
+    return "; ".join(parts)
+
+
+def chance(records: Records) -> float:
+    """Accuracy of guessing among the classes of the data, 1/k; 0 where no run tells k."""
+    classes = next((record.summary["num_classes"] for record in records if "num_classes" in record.summary), None)
+    return 1 / classes if classes else 0.0
+
+
+def at_chance(records: Records) -> bool | None:
+    """Whether the runs' test accuracy comes within `CHANCE_BAND` of 1/k; none without an interval."""
+    estimate = accuracy_of(records, "test_accuracy")
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return None
+    guess = chance(records)
+    return estimate.low <= guess + CHANCE_BAND and estimate.high >= guess - CHANCE_BAND
+
+
+def row_claims(row: Row, *, train_tolerance: float, test_tolerance: float) -> list[Claim]:
+    """The claims of a table row: training and test accuracy, each with the effect it stands for."""
+
+    def claim(quantity: str, name: str, published: float, tolerance: float, effect: Effect) -> Claim:
+        return Claim(
+            source=row.source,
+            quantity=quantity,
+            published=published,
+            tolerance=tolerance,
+            unit="1",
+            provenance=row.provenance,
+            data="cifar10",
+            estimate=lambda records: accuracy_of(row.runs(records), name),
+            effect=effect,
+        )
+
+    claims = []
+    if row.train is not None:
+        claims.append(claim("training accuracy", "train_accuracy", row.train, train_tolerance, fits(row.runs)))
+    if row.test is not None:
+        effect = chance_effect(row.runs) if row.random_labels else above_chance(row.runs)
+        claims.append(claim("test accuracy", "test_accuracy", row.test, test_tolerance, effect))
+    return claims
+
+
+Runs = Callable[[Records], list[Record]]
+
+
+def fits(runs: Runs) -> Effect:
+    """Every run reaches 99% training accuracy."""
+
+    def holds(records: Records) -> bool | None:
+        chosen = runs(records)
+        return all(record.status is Status.DONE for record in chosen) if chosen else None
+
+    return Effect("every run fits its training set to 99%", holds)
+
+
+def chance_effect(runs: Runs) -> Effect:
+    """Test accuracy is that of guessing."""
+    return Effect(
+        f"test accuracy is within {CHANCE_BAND:.0%} of guessing",
+        lambda records: at_chance(runs(records)),
+    )
+
+
+def above_chance(runs: Runs) -> Effect:
+    """Test accuracy is clearly better than guessing."""
+
+    def holds(records: Records) -> bool | None:
+        estimate = accuracy_of(runs(records), "test_accuracy")
+        return None if estimate is None or estimate.low is None else estimate.low > chance(records) + CHANCE_BAND
+
+    return Effect("test accuracy is well above guessing", holds)

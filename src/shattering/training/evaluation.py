@@ -1,0 +1,82 @@
+"""Loss and predictions over a whole split."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from shattering.core.spec import RunSpec
+from shattering.training.examples import Examples
+
+
+class Stopped(Exception):
+    """The user asked to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model says of a split, in evaluation mode.
+
+    Args:
+        losses: float64 ``[n]``, cross-entropy in nats of each example with its label.
+        predictions: int64 ``[n]``, the class with the largest output.
+    """
+
+    losses: torch.Tensor
+    predictions: torch.Tensor
+
+    def accuracy(self, labels: torch.Tensor, among: torch.Tensor | None = None) -> float | None:
+        """Fraction of predictions equal to ``labels``, optionally among a mask; none where the mask is empty."""
+        hits = self.predictions == labels
+        if among is not None:
+            hits = hits[among]
+        return float(hits.double().mean()) if len(hits) else None
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, nats."""
+        return float(self.losses.mean())
+
+
+def precision(spec: RunSpec) -> contextlib.AbstractContextManager[object]:
+    """The context of a forward pass: autocast to bfloat16 where the run asks for it."""
+    if spec.compute.dtype == "bfloat16":
+        return torch.autocast(spec.compute.device, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    spec: RunSpec,
+    *,
+    batch_size: int = 500,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Runs the model over all examples in evaluation mode; the mode it was in is restored.
+
+    Raises:
+        Stopped: the user asked to stop.
+    """
+    training = model.training
+    model.eval()
+    losses, predictions = [], []
+    try:
+        for start in range(0, len(examples), batch_size):
+            if should_stop():
+                raise Stopped
+            rows = slice(start, start + batch_size)
+            with precision(spec):
+                outputs = model(examples.inputs[rows])
+            outputs = outputs.double()
+            losses.append(functional.cross_entropy(outputs, examples.labels[rows], reduction="none"))
+            predictions.append(outputs.argmax(dim=1))
+    finally:
+        model.train(training)
+    return Evaluation(torch.cat(losses), torch.cat(predictions))

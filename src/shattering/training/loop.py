@@ -1,0 +1,240 @@
+"""The training loop: it yields snapshots, and knows nothing of measures, stores or processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from shattering.core.spec import RunSpec
+from shattering.core.streams import Stream
+from shattering.training.augmentation import augment, whiten_batch
+from shattering.training.evaluation import Evaluation, evaluate, precision
+from shattering.training.examples import Examples
+from shattering.training.schedule import is_snapshot, learning_rate, log_spaced_steps, steps_per_epoch
+from shattering.training.state import Progress
+
+Ending = Literal["", "fitted", "budget", "diverged"]
+
+NEARLY = 0.1
+"""An epoch whose running accuracy is this close to the fit criterion is followed by an evaluation of the criterion."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The training at a step; the model is the live one, to be measured before the next snapshot is asked for.
+
+    Args:
+        step: updates made.
+        epoch: passes over the training set, a fraction within one.
+        learning_rate: of the next update.
+        model: the network.
+        evaluation: of the training set, where the loop made one anyway.
+        fitted: whether the fit criterion has been met, here or before.
+        ending: why the training ends here; empty while it goes on.
+        diverged_step: the update, counted from 0, whose loss was not finite.
+    """
+
+    step: int
+    epoch: float
+    learning_rate: float
+    model: nn.Module
+    evaluation: Evaluation | None = None
+    fitted: bool = False
+    ending: Ending = ""
+    diverged_step: int | None = None
+
+
+def build_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
+    """The optimizer that ``spec`` names, over the parameters that want gradients."""
+    training = spec.training
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
+    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    examples: Examples,
+    spec: RunSpec,
+    progress: Progress,
+    *,
+    on_step: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Snapshot]:
+    """Trains until the fit criterion is met, the budget is spent, or the loss is not finite.
+
+    The fit criterion is the training accuracy, in evaluation mode on all training examples, at the end of an epoch. It
+    is evaluated where a snapshot is due, and where the epoch's running accuracy (which costs nothing) is within 0.1 of
+    the criterion. Batches follow the stream ``order`` (a permutation per epoch), augmentation the stream
+    ``augmentation``, dropout a generator seeded per step by the stream ``dropout``; so the position in the training is
+    told by the step alone, and a resumed training continues to the bit.
+
+    Args:
+        model: on the run's device, in the run's dtype.
+        optimizer: from `build_optimizer`, its state restored where the training is resumed.
+        examples: the training split.
+        spec: the run.
+        progress: where to go on; kept up to date, so that the caller can save it whenever it has control.
+        on_step: called before updates (every one on a CPU, the first of an epoch on a GPU), where everything is whole;
+            it may save a checkpoint, or raise to stop.
+        should_stop: asked between the batches of an evaluation.
+
+    Yields:
+        Snapshots in order of steps; the last one has an ``ending``.
+
+    Raises:
+        Stopped: ``should_stop`` said so during an evaluation. Progress then stands at a step that has not been
+            looked at; resumed, the training looks at it first.
+    """
+    epoch_steps = steps_per_epoch(len(examples), spec.training.batch_size)
+    logarithmic = log_spaced_steps(spec.measures, spec.training.max_steps)
+    random_forward = draws_in_forward(model, spec)
+    tally = Tally(spec.compute.device)
+    model.train()
+    while True:
+        if progress.step > progress.looked_at:
+            snapshot = _look(model, examples, spec, progress, epoch_steps, logarithmic, should_stop)
+            if snapshot is not None:
+                yield snapshot
+                # Only now: a caller stopped while it measured has not seen this snapshot.
+                progress.fitted = snapshot.fitted
+                if snapshot.ending:
+                    return
+            progress.looked_at = progress.step
+        epoch, first = divmod(progress.step, epoch_steps)
+        if first == 0:
+            progress.seen, progress.loss_sum, progress.correct = 0, 0.0, 0
+        batches = epoch_batches(spec, examples, epoch)
+        seeds = _dropout_seeds(spec, epoch * epoch_steps, epoch_steps) if random_forward else None
+        for position in range(first, epoch_steps):
+            if position == first or not tally.deferred:
+                on_step()
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(spec.training, progress.step, epoch_steps)
+            if seeds is not None:
+                torch.manual_seed(seeds[position])
+            rows = batches[position]
+            loss, outputs = _update(model, optimizer, examples, spec, rows, progress.step)
+            tally.add(loss, outputs, examples.labels[rows], progress.step)
+            progress.step += 1
+            due = is_snapshot(spec.measures, logarithmic, progress.step, epoch_steps)
+            closing = position == epoch_steps - 1 or progress.step == spec.training.max_steps
+            if closing or due or not tally.deferred:
+                bad = tally.read_into(progress)
+                if bad is not None:
+                    progress.step = bad
+                    rate = learning_rate(spec.training, bad, epoch_steps)
+                    yield Snapshot(bad, bad / epoch_steps, rate, model, None, progress.fitted, "diverged", bad)
+                    return
+            if closing or due:
+                break
+
+
+def _update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    examples: Examples,
+    spec: RunSpec,
+    rows: torch.Tensor,
+    step: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One optimizer step on the batch ``rows``; returns the batch's mean loss and the outputs before the update."""
+    inputs, labels = examples.inputs[rows], examples.labels[rows]
+    if spec.training.augmentation != "none":
+        inputs = augment(inputs, spec, step)
+        inputs = whiten_batch(inputs) if spec.data.whiten else inputs
+    with precision(spec):
+        outputs = model(inputs)
+        loss = functional.cross_entropy(outputs, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach(), outputs.detach()
+
+
+def _look(
+    model: nn.Module,
+    examples: Examples,
+    spec: RunSpec,
+    progress: Progress,
+    epoch_steps: int,
+    logarithmic: frozenset[int],
+    should_stop: Callable[[], bool],
+) -> Snapshot | None:
+    """What there is to see after an update: a snapshot that is due, the fit criterion met, the budget spent."""
+    training, step = spec.training, progress.step
+    due = is_snapshot(spec.measures, logarithmic, step, epoch_steps)
+    spent = step == training.max_steps
+    closing = step > 0 and step % epoch_steps == 0
+    near = closing and progress.running_accuracy >= training.fit_accuracy - NEARLY
+    evaluation, first_fit = None, False
+    if not progress.fitted and (near or spent or (closing and due)):
+        evaluation = evaluate(model, examples, spec, should_stop=should_stop)
+        first_fit = (evaluation.accuracy(examples.labels) or 0.0) >= training.fit_accuracy
+    rate = learning_rate(training, step, epoch_steps)
+    if evaluation is not None and not math.isfinite(evaluation.loss):
+        return Snapshot(step, step / epoch_steps, rate, model, None, progress.fitted, "diverged", step)
+    ending: Ending = "fitted" if first_fit and training.stop_when_fitted else "budget" if spent else ""
+    if not (due or first_fit or ending):
+        return None
+    return Snapshot(step, step / epoch_steps, rate, model, evaluation, progress.fitted or first_fit, ending)
+
+
+class Tally:
+    """Running loss and accuracy, read at once on a CPU and once in a while on a GPU, which must not be waited for.
+
+    Args:
+        device: where losses and outputs are.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.deferred = device != "cpu"
+        self._pending: list[tuple[torch.Tensor, torch.Tensor, int, int]] = []
+
+    def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor, step: int) -> None:
+        """Notes one batch; nothing is copied from the device."""
+        self._pending.append((loss, (outputs.argmax(dim=1) == labels).sum(), len(labels), step))
+
+    def read_into(self, progress: Progress) -> int | None:
+        """Adds what was noted to ``progress``; returns the first step whose loss was not finite, if there is one."""
+        losses = torch.stack([entry[0].float() for entry in self._pending]).tolist()
+        hits = torch.stack([entry[1] for entry in self._pending]).tolist()
+        pending, self._pending = self._pending, []
+        for loss, correct, (_, _, count, step) in zip(losses, hits, pending, strict=True):
+            if not math.isfinite(loss):
+                return step
+            progress.seen += count
+            progress.loss_sum += loss * count
+            progress.correct += correct
+        return None
+
+
+def epoch_batches(spec: RunSpec, examples: Examples, epoch: int) -> list[torch.Tensor]:
+    """The rows of each batch of an epoch: the stream ``order``'s permutation at index ``epoch``, cut into batches."""
+    order = Stream(spec.seed_of("order"), "order").permutation(len(examples), epoch)
+    rows = torch.from_numpy(order).to(examples.inputs.device)
+    batches = list(rows.split(spec.training.batch_size))
+    return batches[: steps_per_epoch(len(examples), spec.training.batch_size)]
+
+
+def _dropout_seeds(spec: RunSpec, first: int, count: int) -> list[int]:
+    words = Stream(spec.seed_of("dropout"), "dropout").words(np.arange(first, first + count))
+    return [int(word) for word in words[:, 0]]
+
+
+def draws_in_forward(model: nn.Module, spec: RunSpec) -> bool:
+    """Whether a forward pass may draw random numbers: ours do through dropout alone, a user's may anywhere."""
+    if ":" in spec.model.name:
+        return True
+    return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in model.modules())

@@ -1,0 +1,125 @@
+"""What every registered network promises, tested on arrival."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from shattering.core.errors import ModelError, ShatteringError, SpecError
+from shattering.models.build import build_model
+from shattering.models.registry import model, models
+
+SHAPES = [(3, 28, 28), (1, 28, 28), (1, 8, 8)]
+CONVOLUTIONAL = ["alexnet", "inception", "resnet18"]
+
+
+def built(name: str, shape: tuple[int, ...], seed: int = 0, **fields: object) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    if name == "resnet18":
+        fields.setdefault("width", 4)
+    return build_model(name, fields, shape, 10)
+
+
+def batch(shape: tuple[int, ...], examples: int = 4) -> torch.Tensor:
+    return torch.randn(examples, *shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_it_is_documented(name: str) -> None:
+    entry = models.get(name)
+    assert entry.paper and entry.summary and inspect.getdoc(entry.build)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", models.names())
+def test_logits_have_the_right_shape_and_every_parameter_a_finite_gradient(name: str, shape: tuple[int, ...]) -> None:
+    network = built(name, shape)
+    assert network.training
+    logits = network(batch(shape))
+    assert logits.shape == (4, 10)
+    torch.autograd.backward(F.cross_entropy(logits, torch.arange(4)))
+    for parameter in network.parameters():
+        assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all())
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_seed_decides_the_weights(name: str) -> None:
+    first, again, other = (built(name, (1, 8, 8), seed) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    pairs = zip(first.parameters(), other.parameters(), strict=True)
+    assert all(not torch.equal(a, b) for a, b in pairs if a.ndim > 1)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_evaluation_is_repeatable_and_leaves_buffers_alone(name: str) -> None:
+    network = built(name, (1, 8, 8)).eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    first, second = network(batch((1, 8, 8))), network(batch((1, 8, 8)))
+    assert torch.equal(first, second)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_memory_format_changes_no_value(name: str) -> None:
+    network = built(name, (3, 28, 28)).double()
+    inputs = batch((3, 28, 28)).double()
+    contiguous = network(inputs)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # float64: only the order of sums differs.
+    torch.testing.assert_close(network(inputs.to(memory_format=torch.channels_last)), contiguous, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_an_example_in_evaluation_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
+    network = built(name, (1, 8, 8)).double().eval()
+    inputs = batch((1, 8, 8)).double()
+    torch.testing.assert_close(network(inputs)[:1], network(inputs[:1]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_state_survives_a_round_trip(name: str) -> None:
+    network, other = built(name, (1, 8, 8), seed=0), built(name, (1, 8, 8), seed=1)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(batch((1, 8, 8))), other.eval()(batch((1, 8, 8))))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (3, 7, 10)])
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_odd_and_tiny_images_do(name: str, shape: tuple[int, ...]) -> None:
+    assert built(name, shape)(batch(shape)).shape == (4, 10)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_convolutional_networks_refuse_flat_features(name: str) -> None:
+    with pytest.raises(ModelError, match=r"\(64,\)") as caught:
+        built(name, (64,))
+    assert caught.value.identifier == "model-needs-images"
+
+
+def test_unknown_fields_and_values_out_of_range_are_refused() -> None:
+    with pytest.raises(SpecError, match="width"):
+        build_model("mlp_1x512", {"widht": 3}, (4,), 2)
+    for fields in ({"width": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"width": True}):
+        with pytest.raises(SpecError) as caught:
+            build_model("mlp_1x512", fields, (4,), 2)
+        assert caught.value.identifier == "spec-wrong-type"
+    with pytest.raises(SpecError, match="mlp_1x512"):
+        build_model("mlp_1x51", {}, (4,), 2)
+
+
+def test_registration_refuses_a_wrong_signature_and_a_missing_docstring() -> None:
+    def unfit(shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
+        """A network."""
+        return torch.nn.Linear(shape[0], num_classes)
+
+    def undocumented(input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
+        return torch.nn.Linear(input_shape[0], num_classes)
+
+    for build, identifier in ((unfit, "registry-signature"), (undocumented, "registry-undocumented")):
+        with pytest.raises(ShatteringError) as caught:
+            model(summary="s", paper="p")(build)
+        assert caught.value.identifier == identifier
+        assert build.__name__ not in models.names()
