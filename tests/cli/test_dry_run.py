@@ -52,7 +52,7 @@ def test_the_plan_for_people(tiny_study: str, shattering: Any, tmp_path: Path) -
 
     assert (called.code, called.err) == (0, "")
     assert "0 of 4 runs are finished" in called.out
-    assert "about 16 steps (at most 16), about 3 min on 1 processes, 3 MiB of memory" in called.out
+    assert "about 16 steps (at most 16), about 3 min on 1 process, 3 MiB of memory" in called.out
     assert called.out.endswith("Nothing was written.\n")
 
 

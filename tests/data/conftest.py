@@ -1,10 +1,13 @@
-"""No test sees the user's data or cache."""
+"""No test sees the user's data or cache, but for the slow ones that ask for the real data."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+REAL_DATA = os.environ.get("SHATTERING_DATA")
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +17,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.delenv("SHATTERING_MEMORY_BYTES", raising=False)
     monkeypatch.delenv("SHATTERING_DATA", raising=False)
     return folder
+
+
+@pytest.fixture
+def real_data() -> Path:
+    if not REAL_DATA:
+        pytest.skip("SHATTERING_DATA names no folder with the real data")
+    return Path(REAL_DATA)

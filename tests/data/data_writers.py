@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 
 from shattering.data.images import encode_png
+
+STEADY = settings(deadline=None, derandomize=True, max_examples=60)
+"""Generated inputs, the same every time, and no clock."""
 
 CIFAR_TRAIN, CIFAR_TEST = 50, 10
 
@@ -25,10 +29,11 @@ def examples(count: int, shape: tuple[int, ...] = (32, 32, 3), classes: int = 10
 
 
 def idx_bytes(array: Any) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    data: bytes = array.tobytes()
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + data
 
 
-def write_mnist(folder: Path, *, zipped: tuple[bool, bool, bool, bool] = (False, True, True, False)) -> Path:
+def write_mnist(folder: Path, *, zipped: tuple[bool, ...] = (False, True, True, False)) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     train, test = examples(20, (28, 28)), examples(10, (28, 28), seed=1)
     names = (
@@ -129,7 +134,7 @@ def write_cifar_binary(folder: Path) -> Path:
     return folder
 
 
-def write_folder(root: Path, *, test: str = "test", each: int = 3, size: int = 6) -> Path:
+def write_folder(root: Path, *, each: int = 3, size: int = 6) -> Path:
     """``train`` and ``test`` with classes ``cat`` and ``dog``, ``each`` PNG images a class."""
     for seed, split in enumerate(("train", test)):
         images, _ = examples(2 * each, (size, size, 3), seed=seed)

@@ -290,6 +290,10 @@ def test_counts(folder: Path) -> None:
     assert fit == ModelFacts(51, 51, deterministic=True, notes=())
 
 
+def test_double_precision_runs_are_checked_in_double_precision(folder: Path) -> None:
+    assert check_model(f"{module(folder, network(FIT))}:Net", inputs().double(), CLASSES).deterministic
+
+
 def test_an_absent_module_is_told_apart_from_one_that_fails(folder: Path) -> None:
     with pytest.raises(ModelError, match="no_such_network") as caught:
         check_model("no_such_network:build", inputs(), CLASSES)

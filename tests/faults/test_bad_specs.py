@@ -214,8 +214,8 @@ def lay_down(case: Case, folder: Path) -> list[str]:
         (folder / name / ("shattering-store.json" if name == "newer" else "thesis.txt")).write_text(content)
     words = ["run", *(word.replace("FOLDER", str(folder)) for word in case.words.split()), "--dry-run"]
     if case.config is not None:
-        content = case.config if isinstance(case.config, bytes) else case.config.encode()
-        (folder / "study.yaml").write_bytes(content)
+        written = case.config if isinstance(case.config, bytes) else case.config.encode()
+        (folder / "study.yaml").write_bytes(written)
         words += ["--config", str(folder / "study.yaml")]
     return words if "--out" in words else [*words, "--out", str(folder / "runs")]
 

@@ -123,3 +123,31 @@ def test_registration_refuses_a_wrong_signature_and_a_missing_docstring() -> Non
             model(summary="s", paper="p")(build)
         assert caught.value.identifier == identifier
         assert build.__name__ not in models.names()
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_backward_hooks_and_vectorised_gradients_work(name: str) -> None:
+    """Per-example gradients by ``torch.func`` equal those one by one, and hooks on every layer see theirs."""
+    network = built(name, (1, 8, 8)).double().eval()
+    inputs, labels = batch((1, 8, 8), 3).double(), torch.arange(3)
+    parameters = {key: value.detach() for key, value in network.named_parameters()}
+
+    def loss(weights: dict[str, torch.Tensor], example: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(torch.func.functional_call(network, weights, (example[None],)), label[None])
+
+    vectorised = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, inputs, labels)
+    seen = 0
+
+    def look(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+
+    layers = [layer for layer in network.modules() if not list(layer.children()) and list(layer.parameters())]
+    handles = [layer.register_full_backward_hook(look) for layer in layers]
+    single = F.cross_entropy(network(inputs[:1].requires_grad_()), labels[:1])
+    torch.autograd.backward(single)
+    for handle in handles:
+        handle.remove()
+    assert seen == len(layers)
+    for key, parameter in network.named_parameters():
+        torch.testing.assert_close(vectorised[key][0], parameter.grad, rtol=1e-9, atol=1e-12)

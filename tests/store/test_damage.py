@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 
 import numpy as np
 import pytest
 
+from shattering.core.io import names
 from shattering.core.plan import Plan
 from shattering.core.record import Status
 from shattering.core.spec import RunSpec
 from shattering.core.study import DataFacts, Request
+from shattering.store.format import Damage, seal, sha256, unseal
 from shattering.store.store import Store
 
 PLAN = Plan("zhang", Request("smoke", DataFacts("tiny", 4, 4, (1,), 2, "f" * 64)), (RunSpec(),))
@@ -31,17 +32,21 @@ def read_all(store: Store, digest: str) -> bool:
     return store.get(digest, examples=True) is not None and store.weights(digest) is not None
 
 
+def flip(data: bytes, place: int, bit: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+
+
 def files_of(store: Store, digest: str):
     return sorted((store.root / "runs" / digest).iterdir())
 
 
 def test_truncation_at_every_byte(three, record):
-    digest = record(1).digest
+    digest, reader = record(1).digest, Store.open(three.root, write=False)
     for path in files_of(three, digest):
         data = path.read_bytes()
         for length in range(len(data)):
             path.write_bytes(data[:length])
-            reader = Store.open(three.root, write=False)
+            reader.problems.clear()
             assert not read_all(reader, digest), f"{path.name} cut to {length} bytes"
             assert len(reader.problems) == 1, f"{path.name} cut to {length} bytes"
         path.write_bytes(data)
@@ -49,16 +54,25 @@ def test_truncation_at_every_byte(three, record):
 
 
 def test_flipped_bit_in_every_byte(three, record):
-    digest, chance = record(1).digest, random.Random(0)
+    digest, reader, chance = record(1).digest, Store.open(three.root, write=False), random.Random(0)
     for path in files_of(three, digest):
         data = path.read_bytes()
         for place in range(len(data)):
-            for bit in range(8) if path.name == "DONE" else [chance.randrange(8)]:
-                path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
-                reader = Store.open(three.root, write=False)
-                assert not read_all(reader, digest), f"{path.name}, byte {place}, bit {bit}, seed 0"
+            bit = chance.randrange(8)
+            path.write_bytes(flip(data, place, bit))
+            assert not read_all(reader, digest), f"{path.name}, byte {place}, bit {bit}, seed 0"
         path.write_bytes(data)
     assert read_all(three, digest) and three.problems == []
+
+
+def test_every_bit_of_a_sealed_file(three, record):
+    """The seal has nothing above it to vouch for it: all eight bits of all its bytes, and every cut."""
+    data = (three.root / "runs" / record(1).digest / "DONE").read_bytes()
+    assert unseal(data, "DONE")["digest"] == record(1).digest
+    flipped = [flip(data, place, bit) for place in range(len(data)) for bit in range(8)]
+    for number, bad in enumerate(flipped + [data[:length] for length in range(len(data))] + [data + b" ", data * 2]):
+        with pytest.raises(Damage):
+            pytest.fail(f"damage {number} gives {unseal(bad, 'DONE')}")
 
 
 def test_appended_bytes_after_a_tear(three, record):
@@ -123,7 +137,7 @@ def test_put_replaces_a_damaged_run_nobody_has_read(three, record):
         (three.root / "runs" / digest / "spec.json").write_bytes(b"")
         assert three.put(record(1), lease)
     assert three.get(digest) == record(1)
-    assert f"{digest}.1" in os.listdir(three.root / "quarantine")
+    assert f"{digest}.1" in names(three.root / "quarantine")
 
 
 def test_a_file_in_place_of_a_run(three, record, put):
@@ -144,7 +158,7 @@ def test_other_files(store, record, what):
     data, chance = path.read_bytes(), random.Random(0)
     harmed = [data[:length] for length in range(0, len(data), 3)]
     for place in range(0, len(data), 3):
-        harmed.append(data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :])
+        harmed.append(flip(data, place, chance.randrange(8)))
 
     def sound(reader: Store) -> list[bool]:
         return [reader.failure(failed.digest) == failed, reader.plans() == [PLAN], reader.gallery(PLAN) != []]
@@ -156,7 +170,7 @@ def test_other_files(store, record, what):
         assert sound(reader) == wanted, f"{what}, damage {number}, seed 0"
         assert len(reader.problems) == 1
     assert sound(store) == wanted
-    assert not path.exists() and f"{path.name}.1" in os.listdir(store.root / "quarantine")
+    assert not path.exists() and f"{path.name}.1" in names(store.root / "quarantine")
 
 
 def test_check_tells_everything(three, record):
@@ -175,8 +189,6 @@ def test_check_tells_everything(three, record):
 
 def test_spec_is_hashed_again(three, record):
     """A forger who mends every checksum still cannot pass one run off as another."""
-    from shattering.store.format import seal, sha256, unseal
-
     folder = three.root / "runs" / record(1).digest
     forged = (folder / "spec.json").read_bytes().replace(b'"seed": 1', b'"seed": 4')
     (folder / "spec.json").write_bytes(forged)

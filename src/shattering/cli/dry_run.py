@@ -55,6 +55,7 @@ def describe_text(described: dict[str, Any]) -> str:
     for row in described["runs"]:
         rows.append((row["model"], row["corruption"], str(row["planned"]), str(row["finished"])))
     time, memory = duration(described["seconds"]), size(described["memory_bytes"])
+    processes = "1 process" if described["jobs"] == 1 else f"{described['jobs']} processes"
     steps = f"about {described['steps']:,} steps (at most {described['steps_at_most']:,})"
     return "\n".join(
         [
@@ -63,7 +64,7 @@ def describe_text(described: dict[str, Any]) -> str:
             columns(rows),
             "",
             f"{described['finished']} of {described['planned']} runs are finished in {described['store']}.",
-            f"Still to do: {steps}, about {time} on {described['jobs']} processes, {memory} of memory.",
+            f"Still to do: {steps}, about {time} on {processes}, {memory} of memory.",
             "Nothing was written.",
         ]
     )

@@ -8,16 +8,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import (
-    App,
+from cyclopts import App
+from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
     RepeatArgumentError,
+    UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
-from cyclopts.exceptions import UnknownCommandError
 
 from shattering import __version__
 from shattering.cli.listing import list_registered
@@ -26,8 +26,6 @@ from shattering.cli.reading import compare, report, show
 from shattering.cli.run import run
 from shattering.core.errors import ShatteringError, SpecError, StoreError, nearest
 from shattering.execution.signals import die_by
-
-EXIT_BUG = 1
 
 MACHINE_ERRORS = {
     errno.ENOSPC,
@@ -52,8 +50,8 @@ USAGE_IDENTIFIERS: dict[type[CycloptsError], str] = {
 
 app = App(
     name="shattering",
-    help="Why do networks that can fit pure noise generalise at all, and does yours?",
-    help_epilogue="Results go to standard output, progress and messages to standard error. Exit codes: 0 all planned "
+    help="Why do networks that can fit pure noise generalise at all, and does yours?\n\n"
+    "Results go to standard output, progress and messages to standard error. Exit codes: 0 all planned "
     "runs have outcomes, 1 a bug in shattering, 2 usage or spec, 3 data, 4 your model, 5 store or machine, "
     "6 some runs failed.",
     version=__version__,

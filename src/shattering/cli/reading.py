@@ -2,19 +2,94 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from shattering.cli.options import COMMON, Common
+from shattering.cli.output import emit, emit_json, tell
+from shattering.core.errors import SpecError, StoreError
+
+if TYPE_CHECKING:
+    from shattering.core.plan import Plan
+    from shattering.store.store import Store
 
 
-def report(store: str, /, *, common: Common = COMMON) -> int:
-    """Write the report of a store's results again, and print its summary."""
-    return 0
+def report(folder: str, /, *, common: Common = COMMON) -> None:
+    """Write the reports of a store again, and print their summaries.
+
+    With --json: the object that run prints; where the store holds several studies, a list of them under "reports".
+
+    Parameters
+    ----------
+    folder
+        The store, as given to run with --out.
+    """
+    began = time.monotonic()
+    store, plans = _opened(Path(folder), common)
+    summaries = [_reported(store, plan, time.monotonic() - began, common) for plan in plans]
+    if common.json:
+        emit_json(summaries[0] if len(summaries) == 1 else {"store": str(store.root), "reports": summaries})
+    else:
+        for summary in summaries:
+            _print(summary)
 
 
-def compare(*stores: str, common: Common = COMMON) -> int:
-    """Set the results of studies beside one another."""
-    return 0
+def print_report(store: Store, plan: Plan, seconds: float, common: Common) -> dict[str, int]:
+    """Writes the report of a plan, prints its summary, and gives the number of runs by status."""
+    summary = _reported(store, plan, seconds, common)
+    if common.json:
+        emit_json(summary)
+    else:
+        _print(summary)
+    counts: dict[str, int] = summary["runs"]
+    return counts
 
 
-def show(store: str, run: str | None = None, /, *, common: Common = COMMON) -> int:
+def _opened(folder: Path, common: Common) -> tuple[Store, list[Plan]]:
+    """The store, open for writing where that is allowed, and its plans, of which there is at least one."""
+    from shattering.store.store import Store
+
+    store = Store.open(folder, write=False)
+    plans = store.plans()
+    if not plans:
+        raise StoreError(
+            "store-empty", f"The store {folder} holds no plan; make one with `shattering run --out {folder}`."
+        )
+    try:
+        store = Store.open(folder, write=True)
+    except StoreError as error:
+        _remark(f"The reports are left as they are: {error.message}", common)
+    return store, plans
+
+
+def _reported(store: Store, plan: Plan, seconds: float, common: Common) -> dict[str, Any]:
+    """The summary of a plan; its HTML report is written where the store may be written."""
+    from shattering.report.html import write_report
+    from shattering.report.summary import summarise
+
+    if store.write:
+        write_report(store, plan, seconds=seconds)
+    summary = summarise(store, plan, seconds=seconds)
+    for problem in store.problems:
+        _remark(problem, common)
+    return summary
+
+
+def _print(summary: dict[str, Any]) -> None:
+    from shattering.report.terminal import render
+
+    emit(render(summary))
+
+
+def _remark(text: str, common: Common) -> None:
+    if not common.quiet:
+        tell(text)
+
+
+def compare(*folders: str, common: Common = COMMON) -> None:
+    """Set the results of stores beside one another."""
+
+
+def show(folder: str, run: str | None = None, /, *, common: Common = COMMON) -> None:
     """List the runs of a store, or tell everything about one."""
-    return 0

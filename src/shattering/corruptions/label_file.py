@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,13 +60,21 @@ def read_label_file(path: str) -> bytes:
 
 def _parse(path: str, contents: bytes) -> NDArray[np.int64]:
     try:
-        if contents.startswith(b"\x93NUMPY"):
-            array = np.load(Path(path), allow_pickle=False)
-            if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-                raise ValueError(f"an array of {array.dtype} with shape {array.shape}")
-            return np.asarray(array, dtype=np.int64)
-        return np.array([int(line) for line in contents.decode().split()], dtype=np.int64)
+        # From the bytes that were hashed: the file itself may have changed since.
+        labels = _array(contents) if contents.startswith(b"\x93NUMPY") else [int(line) for line in contents.split()]
+        return np.array(labels, dtype=np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(
-            "label-file-format", f"{path} is not a list of whole numbers ({error}); write one label per line."
+            "label-file-format", f"{path} is not a list of whole numbers ({str(error)[:80]}); write one label per line."
         ) from None
+
+
+def _array(contents: bytes) -> NDArray[np.integer]:
+    # The header is text from outside handed to a parser, which may raise nearly anything.
+    try:
+        array = np.load(io.BytesIO(contents), allow_pickle=False)
+    except Exception as error:
+        raise ValueError(error) from None
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"an array of {array.dtype} with shape {array.shape}")
+    return array  # type: ignore[no-any-return]

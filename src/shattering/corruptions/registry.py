@@ -112,5 +112,5 @@ def require_fraction(name: str, value: float) -> None:
     if not 0.0 <= value <= 1.0:
         raise SpecError(
             "spec-fraction",
-            f"corruption.{name}={value} is not a probability; give a number from 0 to 1, ends included.",
+            f"corruption.fields.{name}={value} is not a probability; give a number from 0 to 1, ends included.",
         )

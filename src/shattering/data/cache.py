@@ -22,7 +22,7 @@ import numpy as np
 from shattering.core.errors import DataError
 from shattering.data.checks import frozen
 from shattering.data.dataset import Dataset, Moments, Splits
-from shattering.data.files import open_source, show
+from shattering.data.files import open_source, show, source_digest
 
 DECODER_VERSION = 1
 """Raised whenever decoding or checking gives other arrays or notes, so that no old entry is ever used."""
@@ -76,7 +76,7 @@ def _key(kind: str, sources: Sequence[Path]) -> str:
     digest = hashlib.sha256(f"{DECODER_VERSION} {kind} {len(sources)}".encode("utf-8", "backslashreplace"))
     for path in sources:
         digest.update(f"\0{path.parent.name}/{path.name}\0".encode("utf-8", "surrogateescape"))
-        digest.update(_sha256(path).digest())
+        digest.update(source_digest(path))
     return digest.hexdigest()
 
 

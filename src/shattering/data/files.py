@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -33,7 +34,7 @@ def file_size(path: Path) -> int:
     except FileNotFoundError:
         raise DataError("data-missing", f"There is no file {show(path)}; check the path.") from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if not stat.S_ISREG(facts.st_mode):
         kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "a device or pipe"
         raise DataError("data-unreadable", f"{show(path)} is {kind}, not a file; put the data file in its place.")
@@ -54,7 +55,7 @@ def open_source(path: Path) -> BinaryIO:
         start = stream.read(512).lstrip().lower()
         stream.seek(0)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if start.startswith(_HTML):
         stream.close()
         raise DataError(
@@ -77,10 +78,25 @@ def read_source(path: Path) -> bytes:
         try:
             return stream.read()
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def source_digest(path: Path) -> bytes:
+    """SHA-256 of a data file, read piece by piece; raises as `open_source` does."""
+    with open_source(path) as stream:
+        try:
+            return hashlib.file_digest(stream, "sha256").digest()  # type: ignore[arg-type]
+        except OSError as error:
+            raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the system does not let us read.
+
+    Args:
+        path: the file.
+        error: what the system said.
+    """
     return DataError(
         "data-unreadable", f"{show(path)} cannot be read ({error.strerror}); check its permissions and the disk."
     )

@@ -72,7 +72,7 @@ def read_folder(root: Path) -> Splits:
         )
 
     # The counts of other files are part of the notes, so they are part of the key as well.
-    counts = [(listing.others, listing.odd) for listing in listings.values()]
+    counts = [(len(files[split]), listing.others, listing.odd) for split, listing in listings.items()]
     return cached(f"folder {root.resolve().name} {test_name} {classes} {counts}", files["train"] + files["test"], build)
 
 

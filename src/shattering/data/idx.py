@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shattering.core.errors import DataError
-from shattering.data.files import file_size, open_source, show
+from shattering.data.files import file_size, open_source, show, unreadable
 from shattering.data.memory import require
 
 _UINT8 = 0x08
@@ -43,6 +43,8 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
             raise DataError(
                 "data-gzip-damaged", f"{show(path)} is damaged gzip ({error}); download it again."
             ) from None
+        except OSError as error:
+            raise unreadable(path, error) from None
 
 
 def _read(stream: BinaryIO, path: Path, axes: int, size: int, zipped: bool) -> NDArray[np.uint8]:

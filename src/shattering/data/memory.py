@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from shattering.core.errors import DataError
+from shattering.core.errors import DataError, SpecError
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -18,6 +18,8 @@ def available_bytes() -> int | None:
     """
     override = os.environ.get("SHATTERING_MEMORY_BYTES")
     if override:
+        if not override.isdigit():
+            raise SpecError("memory-override", f"SHATTERING_MEMORY_BYTES={override!r} is no number of bytes; unset it.")
         return int(override)
     amounts = [amount for amount in (_system(), _control_group()) if amount is not None]
     return min(amounts, default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Splits
@@ -75,14 +76,14 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
             on_step=lambda: moments.append(time.perf_counter()),
         ):
             pass
-        gaps = sorted(after - before for before, after in zip(moments[1:], moments[2:], strict=False))
+        gaps = sorted(after - before for before, after in pairwise(moments[1:]))
         return gaps[len(gaps) // 2]
 
     with arithmetic(spec):
         large = len(few)
         small = max(2, large // 4)
         quick, slow = seconds(small, 5), seconds(large, 4)
-        each = max((slow - quick) / (large - small), 0.0)
+        each = max((slow - quick) / max(large - small, 1), 0.0)
         plain = variant(large, 1)
         both = corrupted(Splits(few, few), plain)
         test = prepare(both.test, plain)

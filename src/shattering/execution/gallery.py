@@ -35,8 +35,8 @@ def make_gallery(planned: Planned) -> list[dict[str, Any]]:
                 "training": spec.training.model_copy(update={"augmentation": "none"}),
             }
         )
-        few = type(planned.splits)(*(split.take(np.arange(SHOWN)) for split in _both(planned)))
-        small = plain.model_copy(update={"training": plain.training.model_copy(update={"batch_size": SHOWN})})
+        few = type(planned.splits)(*(split.take(np.arange(min(SHOWN, len(split)))) for split in _both(planned)))
+        small = plain.model_copy(update={"training": plain.training.model_copy(update={"batch_size": 1})})
         before = corrupted(few, small).train
         after = corrupted(few, small.model_copy(update={"corruption": spec.corruption})).train
         entry = corruptions.get(spec.corruption.name)
@@ -53,7 +53,7 @@ def make_gallery(planned: Planned) -> list[dict[str, Any]]:
                         "label_before": _name(before, int(before.labels[row])),
                         "label_after": _name(after, int(after.labels[row])),
                     }
-                    for row in range(SHOWN)
+                    for row in range(len(before))
                 ],
             }
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -19,6 +20,12 @@ TRIES = 3
 
 POLL_SECONDS = 0.25
 
+START_SECONDS = 120.0
+"""A worker is given so long, if hang_seconds is shorter, to start and to read the data."""
+
+STOP_SECONDS = 8.0
+"""After a request to stop, a worker that has not saved its checkpoint by then is killed; an older one is there."""
+
 
 def hang_seconds() -> float:
     """Without a sign of life for so long, a worker is taken to hang; ``SHATTERING_HANG_SECONDS`` changes it."""
@@ -31,18 +38,26 @@ class _Worker:
     connection: Connection
     beat: Any
     job: Job | None = None
-    last_beat: int = -1
-    alive_at: float = field(default_factory=time.monotonic)
+    beats_before: int = 0
+    last_beat: int = 0
+    looked_at: float = field(default_factory=time.monotonic)
+    silent_seconds: float = 0.0
     gone: bool = False
 
     def give(self, job: Job) -> None:
-        self.job, self.last_beat, self.alive_at = job, -1, time.monotonic()
+        self.job, self.looked_at, self.silent_seconds = job, time.monotonic(), 0.0
+        self.beats_before = self.last_beat = self.beat.value
         self.connection.send(job)
 
     def hangs(self) -> bool:
+        now = time.monotonic()
+        # A driver that was itself stopped for a while learns nothing from the time that has passed.
+        self.silent_seconds += min(now - self.looked_at, 4 * POLL_SECONDS)
+        self.looked_at = now
         if self.beat.value != self.last_beat:
-            self.last_beat, self.alive_at = self.beat.value, time.monotonic()
-        return time.monotonic() - self.alive_at > hang_seconds()
+            self.last_beat, self.silent_seconds = self.beat.value, 0.0
+        started = self.last_beat != self.beats_before
+        return self.silent_seconds > (hang_seconds() if started else max(hang_seconds(), START_SECONDS))
 
     def kill(self) -> None:
         self.process.kill()
@@ -57,7 +72,7 @@ def run_jobs(
     workers: int,
     should_stop: Callable[[], bool] = lambda: False,
     tries: int = TRIES,
-) -> Iterator[Message]:
+) -> Generator[Message, None, None]:
     """Runs jobs on local processes and yields what they say, as it comes.
 
     Args:
@@ -68,13 +83,15 @@ def run_jobs(
         tries: how often a job is begun whose worker crashes or hangs before it is given up as `Broke`.
 
     Yields:
-        Messages; each job ends with exactly one of `Ended`, `Answered`, `Interrupted`, `Broke`.
+        Messages; each job ends with exactly one of `Ended`, `Answered`, `Interrupted`, `Broke`. Close the iterator
+        (`contextlib.closing`) where it may be left early: that ends the workers.
     """
     context = multiprocessing.get_context("spawn")
     stop = context.RawValue("i", 0)
     crew: list[_Worker] = []
     begun: dict[str, int] = {}
     again: list[Job] = []
+    stop_by = math.inf
 
     def hire() -> _Worker:
         ours, theirs = context.Pipe()
@@ -86,8 +103,8 @@ def run_jobs(
 
     try:
         while True:
-            if should_stop():
-                stop.value = 1
+            if should_stop() and not stop.value:
+                stop.value, stop_by = 1, time.monotonic() + STOP_SECONDS
             while not stop.value:
                 idle = next((worker for worker in crew if worker.job is None), None)
                 if idle is None and len(crew) >= workers:
@@ -103,6 +120,7 @@ def run_jobs(
                     idle.give(job)
             busy = [worker for worker in crew if worker.job is not None]
             if not busy and (stop.value or not (again or unfinished())):
+                yield from (Interrupted(job.key) for job in again)
                 return
             for ready in wait([worker.connection for worker in busy], timeout=POLL_SECONDS):
                 worker = next(worker for worker in busy if worker.connection is ready)
@@ -116,7 +134,7 @@ def run_jobs(
                 yield message
             for worker in [worker for worker in crew if worker.job is not None]:
                 hung = worker.hangs()
-                if not (worker.gone or hung):
+                if not (worker.gone or hung or time.monotonic() > stop_by):
                     continue
                 if worker.gone:
                     worker.process.join(timeout=1)
@@ -131,11 +149,14 @@ def run_jobs(
                 else:
                     yield _gave_up(job, code, hung, begun[job.key])
     finally:
+        idle_ones = [worker for worker in crew if worker.job is None]
+        for worker in idle_ones:
+            with suppress(BrokenPipeError, OSError):
+                worker.connection.send(None)
+        leave_by = time.monotonic() + 2
+        for worker in idle_ones:
+            worker.process.join(timeout=max(0.0, leave_by - time.monotonic()))
         for worker in crew:
-            if worker.job is None:
-                with suppress(BrokenPipeError, OSError):
-                    worker.connection.send(None)
-                worker.process.join(timeout=5)
             worker.kill()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -93,7 +94,7 @@ def plan_study(
     planned = Planned(
         study, Plan(study.name, request, tuple(unique.values()), overrides, command), splits, data, data_dir
     )
-    for spec in {spec.model.name: spec for spec in unique.values()}.values():
+    for spec in {f"{spec.data} {spec.training.batch_size}": spec for spec in unique.values()}.values():
         _require_examples(spec, splits)
     return _with_sources(planned)
 
@@ -183,11 +184,13 @@ def ask(planned: Planned, kind: str, specs: list[RunSpec]) -> dict[str, Any]:
     """
     waiting = [planned.job(kind, spec) for spec in reversed(specs)]
     answers: dict[str, Any] = {}
-    for message in run_jobs(lambda: waiting.pop() if waiting else None, lambda: bool(waiting), workers=1, tries=1):
-        if isinstance(message, Answered):
-            answers[message.key] = message.facts
-        if isinstance(message, Broke):
-            raise error_of(message)
+    messages = run_jobs(lambda: waiting.pop() if waiting else None, lambda: bool(waiting), workers=1, tries=1)
+    with closing(messages):
+        for message in messages:
+            if isinstance(message, Answered):
+                answers[message.key] = message.facts
+            if isinstance(message, Broke):
+                raise error_of(message)
     return answers
 
 

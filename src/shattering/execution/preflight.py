@@ -21,13 +21,14 @@ def check_user_model(spec: RunSpec, splits: Splits) -> dict[str, Any]:
     Raises:
         ModelError: with the first thing that is wrong.
     """
-    from shattering.models.user import check_model, source_fingerprint
+    from shattering.models.check import check_model
+    from shattering.models.user import source_fingerprint
 
     few = spec.model_copy(update={"corruption": type(spec.corruption)()})
     chosen = choose_examples(splits, few)
     sample = chosen.train.take(np.arange(min(len(chosen.train), 8)))
     examples = prepare(corrupted(Splits(sample, sample), _whole(few, len(sample))).train, few)
-    facts = check_model(spec.model.name, examples.inputs, examples.num_classes)
+    facts = check_model(spec.model.name, examples.inputs, examples.num_classes, fields=spec.model.fields)
     return {
         "source": source_fingerprint(spec.model.name),
         "parameters": facts.parameters,

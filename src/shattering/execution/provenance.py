@@ -6,6 +6,7 @@ import datetime
 import platform
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 from shattering import __version__
@@ -36,10 +37,9 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
 def processor() -> str:
     """The processor's name where the system tells it."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     except OSError:
         pass
     return platform.processor() or platform.machine()

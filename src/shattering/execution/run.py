@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -244,15 +245,18 @@ class _Training:
     def resume(self) -> None:
         """Takes up the newest checkpoint that can be read; without one, the training starts from the beginning."""
         for _, payload in self.control.checkpoints.newest() if self.control.checkpoints else ():
-            checkpoint = Checkpoint.from_bytes(payload)
+            try:
+                checkpoint = Checkpoint.from_bytes(payload)
+            except ValueError:
+                continue
             parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "initial": {}}
             for name, tensor in checkpoint.tensors.items():
                 kind, _, rest = name.partition("/")
                 if kind in parts:
                     parts[kind][rest] = tensor
             self.model.load_state_dict(parts["model"])
-            device = self.spec.compute.device
-            self.initial = {name: tensor.to(device) for name, tensor in parts["initial"].items()}
+            for name, tensor in parts["initial"].items():
+                self.initial[name].copy_(tensor)
             restore_optimizer(self.optimizer, checkpoint.tensors)
             self.progress, self.rows = checkpoint.progress, list(checkpoint.rows)
             self.steps_to_fit, self.epochs_to_fit, self.seconds_before = checkpoint.extra["facts"]
@@ -280,6 +284,8 @@ class _Training:
 def arithmetic(spec: RunSpec) -> Iterator[list[str]]:
     """Deterministic kernels, no TF32, the spec's threads; yields the list of operations that had no such kernel."""
     found: list[str] = []
+    if spec.compute.device == "cuda":  # read when the first matrix is multiplied; without it, cuBLAS may vary
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads = torch.get_num_threads()
     torch.set_num_threads(spec.compute.threads)
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from shattering.core.errors import DataError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
+from shattering.data.memory import available_bytes
 from shattering.execution.estimate import Estimate, predict, shape_of
 from shattering.execution.gallery import make_gallery
 from shattering.execution.local import run_jobs
 from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Saw
-from shattering.execution.plan import Planned, ask, processors
+from shattering.execution.plan import Planned, ask, error_of, processors
 from shattering.execution.progress import Display
 from shattering.execution.signals import StopRequest, stop_on_signals
 from shattering.store.leases import Lease
@@ -63,6 +65,7 @@ def run_plan(
 
     Raises:
         StoreError: the store cannot be opened or written; what was committed before stays.
+        DataError: the data are gone or have changed since they were planned with.
     """
     began = time.monotonic()
     plan = planned.plan
@@ -83,7 +86,9 @@ def default_jobs(planned: Planned) -> int:
     """A process per core, fewer where memory would not hold them; one where a GPU does the work."""
     if planned.plan.request.device == "cuda":
         return 1
-    return max(1, min(processors(), int(available_bytes() * 0.8 / run_bytes(planned))))
+    available = available_bytes()
+    fitting = processors() if available is None else int(available * 0.8 / run_bytes(planned))
+    return max(1, min(processors(), fitting))
 
 
 def run_bytes(planned: Planned) -> float:
@@ -98,13 +103,6 @@ def run_bytes(planned: Planned) -> float:
     return 500e6 + raw + 8.0 * largest * values
 
 
-def available_bytes() -> float:
-    """Memory that can still be had, in bytes."""
-    from shattering.data.memory import available_bytes as available
-
-    return float(available())
-
-
 def estimate_cost(planned: Planned, specs: list[RunSpec], jobs: int | None = None) -> Estimate:
     """Predicts steps and time of ``specs`` by timing a few steps of each kind of network in a worker."""
     jobs = jobs or default_jobs(planned)
@@ -112,6 +110,11 @@ def estimate_cost(planned: Planned, specs: list[RunSpec], jobs: int | None = Non
     speeds = ask(planned, "time", list(kinds.values()))
     facts = planned.plan.request.data
     return predict(specs, speeds, planned.study.expected_steps, (facts.train_size, facts.test_size), jobs)
+
+
+def concerns_all(broke: Broke) -> bool:
+    """Whether what broke one run would break the others: the data, or the store's disk."""
+    return broke.exit_code == DataError.exit_code or broke.identifier.startswith("store-")
 
 
 class _Driver:
@@ -146,12 +149,16 @@ class _Driver:
     def run(self, workers: int) -> int:
         with ExitStack() as stack:
             stack.callback(self._release_all)
-            for message in run_jobs(self._take, self._unfinished, workers=workers, should_stop=lambda: bool(self.stop)):
+            messages = run_jobs(self._take, self._unfinished, workers=workers, should_stop=lambda: bool(self.stop))
+            stack.enter_context(closing(messages))  # left first: no worker outlives the lease of its run
+            for message in messages:
                 match message:
                     case Saw(key, row):
                         self.display.saw(self.specs[key], row)
                     case Ended(key, record, weights):
                         self._commit(key, record, weights)
+                    case Broke() if concerns_all(message):
+                        raise error_of(message)
                     case Broke():
                         self._failed(message)
                     case Interrupted(key):

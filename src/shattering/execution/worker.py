@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
         beat: shared counter, raised at every sign of life.
         driver: process id of the driver.
     """
-    # The terminal sends Ctrl-C to the whole group; the driver alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Terminals and schedulers signal the whole group; the driver alone decides what it means.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):
+        os.dup2(2, 1)  # what a user's model prints must not mix with results
     _die_with(driver)
     import torch
 
@@ -47,18 +51,20 @@ def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
 
 
 def _do(job: Job, connection: Connection, stop: Any, beat: Any) -> Message:
+    import shattering.execution.run  # noqa: F401 (slow to import; the driver's patience begins with the first beat)
     from shattering.training.evaluation import Stopped
 
     def alive(*_: object) -> None:
         beat.value += 1
 
-    alive()
     try:
+        splits = _splits(job.data, job.data_dir, job.fingerprint)
+        alive()
         if job.kind == "check":
-            return Answered(job.key, _check(job))
+            return Answered(job.key, _check(job, splits))
         if job.kind == "time":
-            return Answered(job.key, _time(job))
-        return _run(job, connection, stop, alive)
+            return Answered(job.key, _time(job, splits))
+        return _run(job, splits, connection, stop, alive)
     except Stopped:
         return Interrupted(job.key)
     except ShatteringError as error:
@@ -91,7 +97,7 @@ def _unexpected(job: Job, error: BaseException) -> Broke:
     return Broke(job.key, "run-raised", f"The run raised {told}{place}; see the traceback with --debug.", 1)
 
 
-def _run(job: Job, connection: Connection, stop: Any, alive: Any) -> Message:
+def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -> Message:
     from shattering.execution.run import Control, execute
 
     checkpoints = None
@@ -115,7 +121,7 @@ def _run(job: Job, connection: Connection, stop: Any, alive: Any) -> Message:
         checkpoints=checkpoints,
         checkpoint_seconds=float(os.environ.get("SHATTERING_CHECKPOINT_SECONDS", "20")),
     )
-    record, model = execute(RunSpec.from_json(job.spec), _splits(job.data, job.data_dir, job.fingerprint), control)
+    record, model = execute(RunSpec.from_json(job.spec), splits, control)
     weights = None
     if job.keep_weights:
         from safetensors.torch import save
@@ -138,16 +144,16 @@ def _splits(data: str, data_dir: Path | None, fingerprint: str) -> Any:
     return splits
 
 
-def _check(job: Job) -> Any:
+def _check(job: Job, splits: Any) -> Any:
     from shattering.execution.preflight import check_user_model
 
-    return check_user_model(RunSpec.from_json(job.spec), _splits(job.data, job.data_dir, job.fingerprint))
+    return check_user_model(RunSpec.from_json(job.spec), splits)
 
 
-def _time(job: Job) -> Any:
+def _time(job: Job, splits: Any) -> Any:
     from shattering.execution.estimate import time_step
 
-    return time_step(RunSpec.from_json(job.spec), _splits(job.data, job.data_dir, job.fingerprint))
+    return time_step(RunSpec.from_json(job.spec), splits)
 
 
 def _die_with(driver: int) -> None:

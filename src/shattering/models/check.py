@@ -64,6 +64,8 @@ def check_model(
             if materialise(network, inputs):
                 notes.append("Parameters without a shape (lazy layers) get theirs from a forward pass.")
         network.to(inputs.device)
+        if inputs.dtype == torch.float64:  # a run in double precision casts its network likewise
+            network.double()
         _check_parameters(network, notes)
         _check_modes(network)
         deterministic = _check_evaluation(network, inputs, num_classes, notes)

@@ -23,7 +23,7 @@ class ConvModule(nn.Sequential):
         else:
             conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=not batch_norm)
         norm = [ShiftBatchNorm(out_channels)] if batch_norm else []
-        super().__init__(conv, *norm, nn.ReLU(inplace=True))
+        super().__init__(conv, *norm, nn.ReLU())
 
 
 class InceptionModule(nn.Module):

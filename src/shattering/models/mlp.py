@@ -16,7 +16,7 @@ def perceptron(inputs: int, hidden: tuple[int, ...], num_classes: int, dropout: 
     """Linear layers with biases and ReLU between them; dropout after each ReLU where it is above 0."""
     layers: list[nn.Module] = [nn.Flatten()]
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
         inputs = width

@@ -26,9 +26,9 @@ class PreActivationBlock(nn.Module):
         self.projection = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False) if changes else None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        active = F.relu(self.norm1(inputs), inplace=True)
+        active = F.relu(self.norm1(inputs))
         shortcut = inputs if self.projection is None else self.projection(active)
-        residual: Tensor = self.conv2(F.relu(self.norm2(self.conv1(active)), inplace=True))
+        residual: Tensor = self.conv2(F.relu(self.norm2(self.conv1(active))))
         return residual + shortcut
 
 
@@ -51,7 +51,7 @@ class PreActivationResNet(nn.Module):
         he_normal(self, self.output)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        maps = F.relu(self.norm(self.blocks(self.stem(inputs))), inplace=True)
+        maps = F.relu(self.norm(self.blocks(self.stem(inputs))))
         logits: Tensor = self.output(global_mean(maps))
         return logits
 

@@ -67,18 +67,18 @@ class Store:
             if path.exists() and not path.is_dir():
                 raise SpecError("out-is-file", f"{path} is a file, a folder is wanted; choose another one with --out.")
         marker = io.read_bytes(path / MARKER)
-        if marker is None:
-            if not write:
-                if not path.exists():
-                    raise StoreError("store-missing", f"There is no store at {path}; make one with `shattering run`.")
+        if marker is None and io.names(path):
+            marker = io.read_bytes(path / MARKER)  # another process may have made the store in between
+            if marker is None:
                 raise _not_a_store(path)
-            if io.names(path):
-                raise _not_a_store(path)
+        if marker is not None:
+            _check_marker(path, marker)
+        elif write:
             io.make_folders(path)
             tree = {"format": FORMAT, "schema": form.SCHEMA_VERSION}
             io.write_file(path / MARKER, (json.dumps(tree) + "\n").encode())
         else:
-            _check_marker(path, marker)
+            raise StoreError("store-missing", f"There is no store at {path}; make one with `shattering run`.")
         store = cls(path, write, stale_seconds, beat_seconds)
         if write:
             store._prepare()

@@ -57,18 +57,20 @@ PAPER_RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_1x512": 0.01, "mlp_3x512"
 
 SMALL: dict[str, dict[str, Sizes]] = {
     "digits": {
-        "mlp_1x512": Sizes(None, None, 128, 0.1, 6000, 850),
+        "mlp_1x512": Sizes(None, None, 128, 0.1, 6000, 800),
         "mlp_3x512": Sizes(None, None, 128, 0.1, 6000, 650),
+        "alexnet": Sizes(512, None, 128, 0.01, 1500, 150),
+        "inception": Sizes(512, None, 64, 0.02, 600, 80),
     },
     "cifar10": {
         "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 20_000, 600),
-        "alexnet": Sizes(1000, 1000, 128, 0.01, 4000, 300),
-        "inception": Sizes(256, 500, 64, 0.1, 1500, 60),
+        "alexnet": Sizes(512, 1000, 128, 0.01, 4000, 120),
+        "inception": Sizes(256, 500, 64, 0.02, 1500, 48),
     },
     "mnist": {
-        "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 40_000, 2000),
-        "alexnet": Sizes(1000, 1000, 128, 0.01, 6000, 600),
-        "inception": Sizes(256, 500, 64, 0.1, 1500, 80),
+        "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 40_000, 1900),
+        "alexnet": Sizes(512, 1000, 128, 0.01, 6000, 200),
+        "inception": Sizes(256, 500, 64, 0.02, 1500, 48),
     },
 }
 """Measured so that the whole study ends within half an hour on two cores."""
@@ -113,8 +115,8 @@ def protocol(
     augmentation: Literal["none", "crop", "full"] = "none",
     decay: float = 0.95,
     epochs: int | None = None,
+    budget: int | None = None,
     to_the_end: bool = False,
-    curves: bool = False,
 ) -> RunSpec:
     """One run by the paper's protocol, at the request's scale.
 
@@ -132,12 +134,14 @@ def protocol(
         weight_decay: coefficient.
         augmentation: of the training images.
         decay: of the learning rate per epoch, at the paper's scale.
-        epochs: in place of `PAPER_EPOCHS`.
-        to_the_end: train on after fitting, at any scale.
-        curves: take a snapshot at every epoch too.
+        epochs: in place of `PAPER_EPOCHS`, at the paper's scale.
+        budget: of updates below the paper's scale, in multiples of what random labels take without a regulariser.
+        to_the_end: train on after fitting, at any scale, with a snapshot at least every few epochs.
     """
     at = sizes(request, model)
     paper = request.scale == "paper"
+    steps = min(at.steps, budget * at.fit_steps) if budget and not paper else at.steps
+    every = 5 if paper else max(1, steps // (40 * max(1, (at.train or request.data.train_size) // at.batch)))
     return RunSpec(
         data=DataSpec(
             name=request.data.name,
@@ -154,11 +158,11 @@ def protocol(
             schedule="exponential" if paper else "constant",
             decay=decay if paper else 0.95,
             augmentation=augmentation,
-            max_steps=epochs * EPOCH_STEPS if paper and epochs else at.steps,
+            max_steps=epochs * EPOCH_STEPS if paper and epochs else steps,
             stop_when_fitted=not (paper or to_the_end),
         ),
         compute={"device": request.device},  # type: ignore[arg-type]
-        measures=MeasureSpec(points_per_decade=5, every_epochs=(5 if paper else 1) if curves or paper else 0),
+        measures=MeasureSpec(points_per_decade=5, every_epochs=every if paper or to_the_end else 0),
         seed=seed,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shattering.core.record import Record, Status
 from shattering.core.statistics import accuracy_interval, mean_interval
@@ -172,7 +172,7 @@ def chance_error_rule(records: Records) -> dict[str, float]:
     return {"chance": 1 - chance(records)} if chance(records) else {}
 
 
-def accuracy_figure(reading: str) -> Figure:
+def accuracy_figure(reading: Callable[[Records], str]) -> Figure:
     """Training and test accuracy of every condition."""
     return Figure(
         name="accuracy",
@@ -180,6 +180,6 @@ def accuracy_figure(reading: str) -> Figure:
         x=STEPS,
         y=ACCURACY,
         points=lambda records: curves(records, {"train_accuracy": "train", "test_accuracy": "test"}),
-        reading=lambda records: reading,
+        reading=reading,
         rules=chance_rule,
     )

@@ -41,18 +41,27 @@ def augment(images: torch.Tensor, spec: RunSpec, step: int) -> torch.Tensor:
         step: the optimizer step that the batch is for.
 
     Returns:
-        ``[b, channels, crop, crop]``, unwhitened.
+        ``[b, channels, crop, crop]``, or of the images' own size where no crop is set; unwhitened.
     """
     height, width = images.shape[-2:]
-    side = spec.data.crop or min(height, width)
-    drawn = torch.from_numpy(draws(spec, step, len(images), (height - side, width - side))).to(images.device)
+    tall, wide = spec.data.crop or height, spec.data.crop or width
+    drawn = torch.from_numpy(draws(spec, step, len(images), (height - tall, width - wide))).to(images.device)
     if spec.training.augmentation == "full":
         images = _flip_and_rotate(images, drawn[:, 2], drawn[:, 3])
-    rows = drawn[:, 0, None] + torch.arange(side, device=images.device)  # [b, side]
-    columns = drawn[:, 1, None] + torch.arange(side, device=images.device)
+    rows = drawn[:, 0, None] + torch.arange(tall, device=images.device)  # [b, tall]
+    columns = drawn[:, 1, None] + torch.arange(wide, device=images.device)
     batch = torch.arange(len(images), device=images.device)
     pixels = images.permute(0, 2, 3, 1)[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
     return pixels.permute(0, 3, 1, 2)
+
+
+def unaugmented(images: torch.Tensor, spec: RunSpec) -> torch.Tensor:
+    """What an evaluation sees of images kept for augmentation: the centre crop, whitened where the run whitens."""
+    height, width = images.shape[-2:]
+    tall, wide = spec.data.crop or height, spec.data.crop or width
+    top, left = (height - tall) // 2, (width - wide) // 2
+    images = images[..., top : top + tall, left : left + wide]
+    return whiten_batch(images) if spec.data.whiten else images
 
 
 def whiten_batch(images: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ def evaluate(
                 raise Stopped
             rows = slice(start, start + batch_size)
             with precision(spec):
-                outputs = model(examples.inputs[rows])
+                outputs = model(examples.finish(examples.inputs[rows]))
             outputs = outputs.double()
             losses.append(functional.cross_entropy(outputs, examples.labels[rows], reduction="none"))
             predictions.append(outputs.argmax(dim=1))

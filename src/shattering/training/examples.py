@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from shattering.core.spec import RunSpec
 from shattering.data.preprocessing import centre_crop, scale, whiten
+from shattering.training.augmentation import unaugmented
 
 if TYPE_CHECKING:
     from shattering.data.dataset import Dataset
@@ -26,6 +29,7 @@ class Examples:
         original_labels: int64 ``[n]``, before any corruption.
         changed: bool ``[n]``, the examples a corruption changed.
         num_classes: number of classes.
+        finish: what an evaluation does to a batch of inputs first: nothing, or crop and whiten where that was put off.
     """
 
     inputs: torch.Tensor
@@ -33,6 +37,7 @@ class Examples:
     original_labels: torch.Tensor
     changed: torch.Tensor
     num_classes: int
+    finish: Callable[[torch.Tensor], torch.Tensor] = lambda inputs: inputs
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,6 +76,7 @@ def prepare(dataset: Dataset, spec: RunSpec, *, augmented: bool = False) -> Exam
         original_labels=torch.from_numpy(np.array(dataset.original_labels)).to(device),
         changed=torch.from_numpy(np.array(dataset.changed)).to(device),
         num_classes=dataset.num_classes,
+        **({"finish": partial(unaugmented, spec=spec)} if augmented else {}),
     )
 
 

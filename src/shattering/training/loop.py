@@ -35,10 +35,10 @@ class Snapshot:
         epoch: passes over the training set, a fraction within one.
         learning_rate: of the next update.
         model: the network.
-        evaluation: of the training set, where the loop made one anyway.
+        evaluation: of the training set; none in the last snapshot of a training that diverged.
         fitted: whether the fit criterion has been met, here or before.
         ending: why the training ends here; empty while it goes on.
-        diverged_step: the update, counted from 0, whose loss was not finite.
+        diverged_step: number of updates after which the loss, of a batch or of the training set, was not finite.
     """
 
     step: int
@@ -104,6 +104,8 @@ def train(
     model.train()
     while True:
         if progress.step > progress.looked_at:
+            if random_forward:  # a user's network may draw even in evaluation mode
+                torch.manual_seed(Stream(spec.seed_of("dropout"), "evaluation").integer(progress.step))
             snapshot = _look(model, examples, spec, progress, epoch_steps, logarithmic, should_stop)
             if snapshot is not None:
                 yield snapshot
@@ -172,18 +174,23 @@ def _look(
     logarithmic: frozenset[int],
     should_stop: Callable[[], bool],
 ) -> Snapshot | None:
-    """What there is to see after an update: a snapshot that is due, the fit criterion met, the budget spent."""
+    """What there is to see after an update: a snapshot that is due, the fit criterion met, the budget spent.
+
+    Wherever there is something to see the training set is evaluated, so a loss that is not finite ends the training
+    before anything is measured.
+    """
     training, step = spec.training, progress.step
     due = is_snapshot(spec.measures, logarithmic, step, epoch_steps)
     spent = step == training.max_steps
     closing = step > 0 and step % epoch_steps == 0
     near = closing and progress.running_accuracy >= training.fit_accuracy - NEARLY
-    evaluation, first_fit = None, False
-    if not progress.fitted and (near or spent or (closing and due)):
-        evaluation = evaluate(model, examples, spec, should_stop=should_stop)
-        first_fit = (evaluation.accuracy(examples.labels) or 0.0) >= training.fit_accuracy
+    criterion = not progress.fitted and (near or spent or (closing and due))
+    if not (due or spent or criterion):
+        return None
+    evaluation = evaluate(model, examples, spec, should_stop=should_stop)
+    first_fit = criterion and (evaluation.accuracy(examples.labels) or 0.0) >= training.fit_accuracy
     rate = learning_rate(training, step, epoch_steps)
-    if evaluation is not None and not math.isfinite(evaluation.loss):
+    if not math.isfinite(evaluation.loss):
         return Snapshot(step, step / epoch_steps, rate, model, None, progress.fitted, "diverged", step)
     ending: Ending = "fitted" if first_fit and training.stop_when_fitted else "budget" if spent else ""
     if not (due or first_fit or ending):
@@ -224,7 +231,7 @@ def epoch_batches(spec: RunSpec, examples: Examples, epoch: int) -> list[torch.T
     """The rows of each batch of an epoch: the stream ``order``'s permutation at index ``epoch``, cut into batches."""
     order = Stream(spec.seed_of("order"), "order").permutation(len(examples), epoch)
     rows = torch.from_numpy(order).to(examples.inputs.device)
-    batches = list(rows.split(spec.training.batch_size))
+    batches = list(torch.split(rows, spec.training.batch_size))
     return batches[: steps_per_epoch(len(examples), spec.training.batch_size)]
 
 

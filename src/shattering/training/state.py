@@ -66,15 +66,19 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Checkpoint:
-        """Reads what `to_bytes` wrote; nothing in it is executed."""
+        """Reads what `to_bytes` wrote; nothing in it is executed. Raises `ValueError` for anything else."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         length = int.from_bytes(payload[:8], "little")
-        facts = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["shattering"])
-        progress = facts["progress"]
-        progress["loss_sum"] = float.fromhex(progress["loss_sum"])
-        rows = [{name: _unpacked(value) for name, value in row.items()} for row in facts["rows"]]
-        return cls(load(payload), Progress(**progress), rows, facts["extra"])
+        try:
+            facts = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["shattering"])
+            progress = facts["progress"]
+            progress["loss_sum"] = float.fromhex(progress["loss_sum"])
+            rows = [{name: _unpacked(value) for name, value in row.items()} for row in facts["rows"]]
+            return cls(load(payload), Progress(**progress), rows, facts["extra"])
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise ValueError(f"{len(payload):,} bytes are not a checkpoint of this version ({error})") from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -90,10 +94,15 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     """Puts back what `optimizer_tensors` took."""
+    parameters = [parameter.detach() for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
             _, index, key = name.split("/", 2)
+            parameter = parameters[int(index)]
+            if tensor.shape == parameter.shape:
+                # Fused kernels walk parameter and state side by side in memory, so both need the same strides.
+                tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
             state.setdefault(int(index), {})[key] = tensor
     whole = optimizer.state_dict()
     whole["state"] = state

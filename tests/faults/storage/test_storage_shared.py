@@ -119,6 +119,22 @@ def test_four_processes_commit_each_run_once(tmp_path, monkeypatch):
     assert results_digest(store.records(tiny.DIGESTS)) == results_digest(result_of(spec)[0] for spec in specs)
 
 
+def test_many_processes_make_the_store_at_once(tmp_path):
+    def opener(say, hear):
+        hear()
+        open_store(tmp_path / "store")
+        say("open")
+
+    for _ in range(5):
+        openers = [start(opener) for _ in range(6)]
+        for _, _, go in openers:
+            go()
+        for process, hear, _ in openers:
+            assert hear() == "open"
+            assert finish(process) == 0
+        io.remove(tmp_path / "store")
+
+
 def test_living_holder_keeps_the_lease(tmp_path):
     process, hear, go = hold(tmp_path)
     assert hear() == "has 1"
