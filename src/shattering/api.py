@@ -1,0 +1,81 @@
+"""The library's front door: what the command line does, as functions.
+
+Imports nothing heavy before it is called; training needs torch, numpy, pydantic, pillow, pyarrow, rich and safetensors
+only, so that a study can be run on a machine without the packages of the command line and the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from shattering.core.study import Scale
+
+if TYPE_CHECKING:
+    from shattering.execution.study import Outcome
+
+
+def run(
+    study: str,
+    *,
+    data: str = "digits",
+    data_dir: str | Path | None = None,
+    scale: Scale = "small",
+    seeds: int | None = None,
+    models: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path = "runs",
+    device: Literal["cpu", "cuda"] = "cpu",
+    jobs: int | None = None,
+    keep_weights: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Runs a study, or whatever of it has no outcome yet in ``out``.
+
+    Workers are started by spawning, so a script that calls this needs the usual ``if __name__ == "__main__":``.
+
+    Args:
+        study: its name, or any unique beginning of it.
+        data: a registered data set, or the path of an ``.npz`` file or a folder of images.
+        data_dir: where to look for a registered data set first.
+        scale: ``smoke``, ``small`` or ``paper``.
+        seeds: how many; none: as many as the study plans.
+        models: registered models or ``MODULE:FACTORY``, in place of the study's own.
+        overrides: dotted spec fields, such as ``{"training.learning_rate": 0.01}``.
+        out: folder of the store.
+        device: ``cpu`` or ``cuda``.
+        jobs: processes at most; none: one per core on the CPU, one on a GPU.
+        keep_weights: whether to keep the final weights of each run.
+        quiet: no progress on standard error.
+
+    Returns:
+        The plan, the store that holds its records, and how long it took.
+
+    Raises:
+        ShatteringError: what is wrong with the request, the data, the model or the store.
+    """
+    from shattering.execution.plan import plan_study
+    from shattering.execution.study import run_plan
+
+    planned = plan_study(
+        study,
+        data=data,
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        scale=scale,
+        seeds=seeds,
+        models=tuple(models),
+        overrides=dict(overrides or {}),
+        device=device,
+        command=f"shattering.run({study!r}, data={data!r}, scale={scale!r}, out={str(out)!r})",
+    )
+    return run_plan(planned, out=Path(out), jobs=jobs, keep_weights=keep_weights, quiet=quiet)
+
+
+def report(out: str | Path = "runs") -> list[Path]:
+    """Writes the report of every plan in a store; returns the pages."""
+    from shattering.report.html import write_report
+    from shattering.store.store import Store
+
+    store = Store.open(Path(out), write=True)
+    return [write_report(store, plan) for plan in store.plans()]

@@ -19,8 +19,10 @@ TRAIN, TEST, CLASSES = 120, 30, 10
 def ramp(count: int, *shape: int, step: int = 37) -> np.ndarray:
     """Bytes that differ between all pixels, channels and images, without a random generator."""
     size = int(np.prod(shape))
-    return ((np.arange(count * size) * step + np.arange(count).repeat(size) * 11) % 251).astype(np.uint8).reshape(
-        count, *shape
+    return (
+        ((np.arange(count * size) * step + np.arange(count).repeat(size) * 11) % 251)
+        .astype(np.uint8)
+        .reshape(count, *shape)
     )
 
 
@@ -68,7 +70,9 @@ def make_fields(tmp_path: Path):
 def make_spec():
     """A spec with this corruption; batches of two, so that small subsets are allowed."""
 
-    def build(name: str, fields: dict | None = None, *, seed: int = 3, train_size: int | None = None, **others) -> RunSpec:
+    def build(
+        name: str, fields: dict | None = None, *, seed: int = 3, train_size: int | None = None, **others
+    ) -> RunSpec:
         return RunSpec(
             data=DataSpec(train_size=train_size),
             corruption=CorruptionSpec(name=name, fields=fields or {}),

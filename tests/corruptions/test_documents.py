@@ -41,7 +41,7 @@ def test_every_stream_in_the_source_is_listed() -> None:
     code = re.sub(r'""".*?"""', "", source, flags=re.DOTALL)
     calls = re.findall(r"\b[Ss]tream\(((?:[^()]|\([^()]*\))*)\)", code)
     used = {name for call in calls for name in re.findall(r'(?<!== )"([\w/-]+)"', call)}
-    listed = set(re.findall(r"^\| `([\w/-]+)` \| (?:run|0) \|", STREAMS.read_text("utf-8"), re.MULTILINE))
+    listed = set(re.findall(r"^\| `([\w/-]+)` \| (?:run|0)\b", STREAMS.read_text("utf-8"), re.MULTILINE))
 
     assert used == listed
     assert {"labels", "pixels/test", "order", "test-subset"} <= used

@@ -51,15 +51,14 @@ def label_words(seed: int, count: int) -> list[tuple[int, int]]:
 def redrawn(labels: list[int], words: list[tuple[int, int]], p: float, classes: int) -> list[int]:
     bound = floor(Fraction(p) * WORD)
     return [
-        second * classes // WORD if first < bound else label for label, (first, second) in zip(labels, words, strict=True)
+        second * classes // WORD if first < bound else label
+        for label, (first, second) in zip(labels, words, strict=True)
     ]
 
 
 def flipped(labels: list[int], words: list[tuple[int, int]], p: float, classes: int) -> list[int]:
     bound = floor(Fraction(p) * WORD)
-    return [
-        (label + 1) % classes if first < bound else label for label, (first, _) in zip(labels, words, strict=True)
-    ]
+    return [(label + 1) % classes if first < bound else label for label, (first, _) in zip(labels, words, strict=True)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -136,7 +136,7 @@ def write_cifar_binary(folder: Path) -> Path:
 
 def write_folder(root: Path, *, each: int = 3, size: int = 6) -> Path:
     """``train`` and ``test`` with classes ``cat`` and ``dog``, ``each`` PNG images a class."""
-    for seed, split in enumerate(("train", test)):
+    for seed, split in enumerate(("train", "test")):
         images, _ = examples(2 * each, (size, size, 3), seed=seed)
         for index, image in enumerate(images):
             path = root / split / ("cat", "dog")[index % 2] / f"{index}.png"

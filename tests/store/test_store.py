@@ -13,14 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shattering.core.disk import Disk
 from shattering.core.errors import ShatteringError, SpecError, StoreError
-from shattering.core.io import Disk, names
+from shattering.core.io import names
 from shattering.core.plan import Plan
 from shattering.core.record import Status, results_digest
 from shattering.core.spec import RunSpec
 from shattering.core.study import DataFacts, Request
 from shattering.store.format import jsonable
-from shattering.store.store import MARKER, Store
+from shattering.store.marker import MARKER
+from shattering.store.store import Store
 
 FACTS = DataFacts("tiny", 4, 4, (8, 8, 1), 2, "f" * 64, ("re-encoded",))
 
@@ -142,6 +144,7 @@ def test_failures(store, record, put):
     assert store.all_digests() == [failed.digest]
     assert put(store, record())
     assert store.failure(failed.digest) is None and store.missing([failed.digest]) == []
+    assert names(store.root / "failures") == []
     assert store.records([failed.digest]) == [record()]
 
 

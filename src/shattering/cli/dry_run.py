@@ -9,7 +9,23 @@ from typing import TYPE_CHECKING, Any
 from shattering.cli.output import columns
 
 if TYPE_CHECKING:
+    from shattering.core.spec import RunSpec
     from shattering.execution.plan import Planned
+
+
+KIND = ("model", "corruption", "regularisers")
+"""What tells the rows of the table apart."""
+
+
+def _kind(spec: RunSpec) -> tuple[str, str, str]:
+    """Model, corruption with its level, and explicit regularisers of a run, to read."""
+    model = spec.model.name + ("" if spec.model.fields.get("batch_norm", True) else " without batch norm")
+    level = f" {spec.corruption.fields['p']:g}" if "p" in spec.corruption.fields else ""
+    training = spec.training
+    regularisers: list[str] = [training.augmentation] if training.augmentation != "none" else []
+    if training.weight_decay:
+        regularisers.append(f"weight decay {training.weight_decay:g}")
+    return model, spec.corruption.name + level, ", ".join(regularisers) or "none"
 
 
 def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
@@ -23,10 +39,10 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
     from shattering.execution.study import estimate_cost
 
     plan = planned.plan
-    planned_counts = Counter((spec.model.name, spec.corruption.name) for spec in plan.specs)
+    planned_counts = Counter(_kind(spec) for spec in plan.specs)
     missing = set(_missing(planned, out))
     remaining = [spec for spec in plan.specs if spec.digest in missing]
-    remaining_counts = Counter((spec.model.name, spec.corruption.name) for spec in remaining)
+    remaining_counts = Counter(_kind(spec) for spec in remaining)
     cost = estimate_cost(planned, remaining, jobs)
     return {
         "study": plan.study,
@@ -36,10 +52,11 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
         "planned": len(plan.specs),
         "finished": len(plan.specs) - len(remaining),
         "runs": [
-            {"model": model, "corruption": corruption, "planned": count, "finished": count - remaining_counts[kind]}
+            {**dict(zip(KIND, kind, strict=True)), "planned": count, "finished": count - remaining_counts[kind]}
             for kind, count in planned_counts.items()
-            for model, corruption in [kind]
         ],
+        "differences": list(planned.study.differences(plan.request)),
+        "choices": [{"open": what, "chosen": choice} for what, choice in planned.study.choices],
         "steps": cost.steps,
         "steps_at_most": cost.budget,
         "seconds": cost.seconds,
@@ -51,9 +68,11 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
 
 def describe_text(described: dict[str, Any]) -> str:
     """`describe` for people."""
-    rows: list[tuple[str, ...]] = [("model", "corruption", "runs", "finished")]
+    rows: list[tuple[str, ...]] = [(*KIND, "runs", "finished")]
     for row in described["runs"]:
-        rows.append((row["model"], row["corruption"], str(row["planned"]), str(row["finished"])))
+        rows.append((*(row[name] for name in KIND), str(row["planned"]), str(row["finished"])))
+    differences = [f"{number}. {text}" for number, text in enumerate(described["differences"], start=1)]
+    choices = [f"- {entry['open']}: {entry['chosen']}" for entry in described["choices"]]
     time, memory = duration(described["seconds"]), size(described["memory_bytes"])
     processes = "1 process" if described["jobs"] == 1 else f"{described['jobs']} processes"
     steps = f"about {described['steps']:,} steps (at most {described['steps_at_most']:,})"
@@ -62,6 +81,10 @@ def describe_text(described: dict[str, Any]) -> str:
             f"{described['study']} on {described['data']}, scale {described['scale']}",
             "",
             columns(rows),
+            "",
+            *(["How this differs from the paper:", *differences, ""] if differences else []),
+            "What the paper leaves open, and what was chosen:",
+            *choices,
             "",
             f"{described['finished']} of {described['planned']} runs are finished in {described['store']}.",
             f"Still to do: {steps}, about {time} on {processes}, {memory} of memory.",

@@ -35,6 +35,47 @@ def report(folder: str, /, *, common: Common = COMMON) -> None:
             _print(summary)
 
 
+def compare(*folders: str, common: Common = COMMON) -> None:
+    """Set the results of stores beside one another.
+
+    Parameters
+    ----------
+    folders
+        The stores, one or more.
+    """
+    from shattering.report.comparison import compare_stores, render_comparison
+    from shattering.store.store import Store
+
+    if not folders:
+        raise SpecError("missing-argument", "compare needs one store or more; type `shattering compare DIR DIR`.")
+    comparison = compare_stores([Store.open(Path(folder), write=False) for folder in folders])
+    if common.json:
+        emit_json(comparison)
+    else:
+        emit(render_comparison(comparison))
+
+
+def show(folder: str, run: str | None = None, /, *, common: Common = COMMON) -> None:
+    """List the runs of a store, or tell everything about one.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    run
+        A run's name, or any unique beginning of it; without it, all are listed.
+    """
+    from shattering.report.show import describe_run, describe_runs, render_run, render_runs
+    from shattering.store.store import Store
+
+    store = Store.open(Path(folder), write=False)
+    described = describe_runs(store) if run is None else describe_run(store, run)
+    if common.json:
+        emit_json(described)
+    else:
+        emit(render_runs(described) if run is None else render_run(described))
+
+
 def print_report(store: Store, plan: Plan, seconds: float, common: Common) -> dict[str, int]:
     """Writes the report of a plan, prints its summary, and gives the number of runs by status."""
     summary = _reported(store, plan, seconds, common)
@@ -85,11 +126,3 @@ def _print(summary: dict[str, Any]) -> None:
 def _remark(text: str, common: Common) -> None:
     if not common.quiet:
         tell(text)
-
-
-def compare(*folders: str, common: Common = COMMON) -> None:
-    """Set the results of stores beside one another."""
-
-
-def show(folder: str, run: str | None = None, /, *, common: Common = COMMON) -> None:
-    """List the runs of a store, or tell everything about one."""

@@ -4,7 +4,7 @@ Everything appears under its name by a rename, after its bytes have been synced,
 What is under construction has a name that begins with `SCRATCH` and is locked by its writer, so that whoever comes
 later can tell a dead writer's remains from a living one's work without trusting process numbers or clocks.
 
-All of it is built from the few operations of `Disk`, which a test replaces to fail, tear or die at any one of them.
+All of it is built from the few operations of `shattering.core.disk.Disk`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from shattering.core import disk
+from shattering.core.disk import told
 from shattering.core.errors import StoreError
 
 SCRATCH = ".tmp-"
@@ -25,96 +27,11 @@ SCRATCH = ".tmp-"
 Payload = bytes | bytearray | memoryview
 
 
-class Disk:
-    """The operations storage is made of. Each call is one event."""
-
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-
-    def open_lock(self, path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        return os.write(descriptor, data)
-
-    def stamp(self, descriptor: int, data: bytes) -> None:
-        os.pwrite(descriptor, data, 0)
-
-    def sync(self, descriptor: int) -> None:
-        os.fsync(descriptor)
-
-    def sync_folder(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # some network file systems have no sync for folders
-                raise
-        finally:
-            os.close(descriptor)
-
-    def make_folder(self, path: Path) -> None:
-        path.mkdir()
-
-    def rename(self, source: Path, target: Path) -> None:
-        source.rename(target)
-
-    def unlink(self, path: Path) -> None:
-        path.unlink()
-
-    def remove_folder(self, path: Path) -> None:
-        path.rmdir()
-
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    def names(self, path: Path) -> list[str]:
-        return [entry.name for entry in path.iterdir()]
-
-
-_disk = Disk()
-
-
-def replace_disk(disk: Disk) -> Disk:
-    """Puts ``disk`` in place of the present one, for tests; returns the present one."""
-    global _disk
-    previous, _disk = _disk, disk
-    return previous
-
-
-_REMEDIES = {
-    errno.ENOSPC: ("store-disk-full", "free some space or choose another disk with --out"),
-    errno.EDQUOT: ("store-disk-full", "free some of your quota or choose another disk with --out"),
-    errno.EFBIG: ("store-file-limit", "raise the limit on file sizes (ulimit -f)"),
-    errno.EROFS: ("store-read-only", "choose a writable folder with --out"),
-    errno.EACCES: ("store-permission", "change the owner or the permissions, or choose another folder with --out"),
-    errno.EPERM: ("store-permission", "change the owner or the permissions, or choose another folder with --out"),
-    errno.EIO: ("store-io", "check the disk or choose another one with --out"),
-    errno.ENOLCK: ("store-no-locks", "choose a file system with locks (flock) with --out"),
-    errno.EOPNOTSUPP: ("store-no-locks", "choose a file system with locks (flock) with --out"),
-}
-
-
-@contextmanager
-def told(path: Path, action: str = "Writing") -> Iterator[None]:
-    """Turns an `OSError` inside the block into a `StoreError` that names ``path``, the cause and the remedy."""
-    try:
-        yield
-    except OSError as error:
-        fallback = ("store-io", "look at the folder or choose another one with --out")
-        identifier, remedy = _REMEDIES.get(error.errno or 0, fallback)
-        cause = (error.strerror or str(error)).lower()
-        raise StoreError(
-            identifier,
-            f"{action} {path} failed: {cause}; {remedy}, then type the same command again (finished runs are kept).",
-        ) from error
-
-
 def read_bytes(path: Path) -> bytes | None:
     """The bytes of a file; none where there is no such file. Raises `StoreError` where it cannot be read."""
     try:
         with told(path, "Reading"):
-            return _disk.read(path)
+            return disk.active.read(path)
     except StoreError as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError | IsADirectoryError):
             return None
@@ -137,7 +54,7 @@ def names(folder: Path) -> list[str]:
 def _all_names(folder: Path) -> list[str]:
     try:
         with told(folder, "Listing"):
-            return sorted(_disk.names(folder))
+            return sorted(disk.active.names(folder))
     except StoreError as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return []
@@ -152,11 +69,11 @@ def make_folders(path: Path) -> None:
         make_folders(path.parent)
     with told(path, "Making the folder"):
         try:
-            _disk.make_folder(path)
+            disk.active.make_folder(path)
         except FileExistsError:
             if not path.is_dir():
                 raise
-        _disk.sync_folder(path.parent)
+        disk.active.sync_folder(path.parent)
 
 
 def write_file(path: Path, data: Payload, scratch: Path | None = None) -> None:
@@ -175,13 +92,13 @@ def write_file(path: Path, data: Payload, scratch: Path | None = None) -> None:
         descriptor, temporary = _create_scratch(scratch or path.parent)
         try:
             _fill(descriptor, view)
-            _disk.rename(temporary, path)
+            disk.active.rename(temporary, path)
         except BaseException:
             _discard(temporary)
             raise
         finally:
             os.close(descriptor)
-        _disk.sync_folder(path.parent)
+        disk.active.sync_folder(path.parent)
 
 
 def write_folder(
@@ -206,17 +123,17 @@ def write_folder(
         descriptor, temporary = _make_scratch_folder(scratch or path.parent)
         try:
             for name, data in files.items():
-                inner = _disk.create(temporary / name)
+                inner = disk.active.create(temporary / name)
                 try:
                     _fill(inner, memoryview(data).cast("B"))
                 finally:
                     os.close(inner)
-            _disk.sync_folder(temporary)
+            disk.active.sync_folder(temporary)
             if not still():
                 _discard(temporary)
                 return False
             try:
-                _disk.rename(temporary, path)
+                disk.active.rename(temporary, path)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -227,7 +144,7 @@ def write_folder(
             raise
         finally:
             os.close(descriptor)
-        _disk.sync_folder(path.parent)
+        disk.active.sync_folder(path.parent)
         return True
 
 
@@ -236,11 +153,11 @@ def move(path: Path, target: Path) -> bool:
     make_folders(target.parent)
     with told(target, "Moving to"):
         try:
-            _disk.rename(path, target)
+            disk.active.rename(path, target)
         except FileNotFoundError:
             return False
-        _disk.sync_folder(target.parent)
-        _disk.sync_folder(path.parent)
+        disk.active.sync_folder(target.parent)
+        disk.active.sync_folder(path.parent)
     return True
 
 
@@ -253,11 +170,11 @@ def remove(path: Path) -> None:
 def _remove(path: Path) -> None:
     try:
         if not stat.S_ISDIR(path.lstat().st_mode):
-            _disk.unlink(path)
+            disk.active.unlink(path)
             return
-        for name in _disk.names(path):
+        for name in disk.active.names(path):
             _remove(path / name)
-        _disk.remove_folder(path)
+        disk.active.remove_folder(path)
     except FileNotFoundError:
         return
 
@@ -269,7 +186,7 @@ def check_writable(folder: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         descriptor, temporary = _create_scratch(folder)
         os.close(descriptor)
-        _disk.unlink(temporary)
+        disk.active.unlink(temporary)
 
 
 def clean_scratch(folder: Path) -> None:
@@ -292,7 +209,7 @@ def clean_scratch(folder: Path) -> None:
 def _create_scratch(folder: Path) -> tuple[int, Path]:
     while True:
         path = folder / f"{SCRATCH}{os.urandom(8).hex()}"
-        descriptor = _disk.create(path)
+        descriptor = disk.active.create(path)
         if _claim(descriptor):
             return descriptor, path
         os.close(descriptor)
@@ -301,7 +218,7 @@ def _create_scratch(folder: Path) -> tuple[int, Path]:
 def _make_scratch_folder(folder: Path) -> tuple[int, Path]:
     while True:
         path = folder / f"{SCRATCH}{os.urandom(8).hex()}"
-        _disk.make_folder(path)
+        disk.active.make_folder(path)
         with suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if _claim(descriptor):
@@ -322,8 +239,8 @@ def _claim(descriptor: int) -> bool:
 
 def _fill(descriptor: int, data: memoryview) -> None:
     while len(data):
-        data = data[_disk.write(descriptor, data) :]
-    _disk.sync(descriptor)
+        data = data[disk.active.write(descriptor, data) :]
+    disk.active.sync(descriptor)
 
 
 def _discard(path: Path) -> None:
@@ -337,7 +254,7 @@ def _discard(path: Path) -> None:
 def open_lock(path: Path) -> int:
     """Opens a lock file, made if need be; returns its descriptor. Raises `StoreError`."""
     with told(path, "Opening the lock"):
-        return _disk.open_lock(path)
+        return disk.active.open_lock(path)
 
 
 def try_lock(descriptor: int, path: Path) -> bool:
@@ -373,7 +290,7 @@ def read_stamp(descriptor: int, size: int) -> bytes:
 def stamp(descriptor: int, data: bytes, path: Path) -> None:
     """Overwrites the beginning of an open lock file. Raises `StoreError`."""
     with told(path, f"Writing {len(data):,} bytes to"):
-        _disk.stamp(descriptor, data)
+        disk.active.stamp(descriptor, data)
 
 
 def beat(descriptor: int, data: bytes) -> None:
@@ -387,8 +304,8 @@ def replace_lock(path: Path, data: bytes, scratch: Path) -> int:
     with told(path, f"Writing {len(data):,} bytes to"):
         descriptor, temporary = _create_scratch(scratch)
         try:
-            _disk.stamp(descriptor, data)
-            _disk.rename(temporary, path)
+            disk.active.stamp(descriptor, data)
+            disk.active.rename(temporary, path)
         except BaseException:
             _discard(temporary)
             os.close(descriptor)

@@ -39,6 +39,10 @@ class Planned:
     data: str
     data_dir: Path | None
 
+    def expected_cost(self, spec: RunSpec) -> float:
+        """About how costly a run is beside others of the plan, by the study's experience."""
+        return float(self.study.expected_steps(spec) * self.study.weight(spec))
+
     def job(self, kind: str, spec: RunSpec, **extra: Any) -> Job:
         """A job for a worker."""
         key = {"run": spec.digest, "time": shape_of(spec)}.get(kind, spec.model.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -25,12 +26,16 @@ class Display:
 
     Args:
         plan: the runs.
-        done: how many of them have an outcome already.
+        missing: those that have no outcome yet.
+        cost: about how costly a run is, beside others; for the estimate of what remains.
         quiet: show nothing.
     """
 
-    def __init__(self, plan: Plan, *, done: int, quiet: bool) -> None:
-        self.planned, self.already, self.quiet = len(plan.specs), done, quiet
+    def __init__(self, plan: Plan, missing: list[str], cost: Callable[[RunSpec], float], *, quiet: bool) -> None:
+        self.planned, self.already, self.quiet = len(plan.specs), len(plan.specs) - len(missing), quiet
+        self.cost = cost
+        self.ahead = sum(cost(spec) for spec in plan.specs if spec.digest in set(missing))
+        self.behind = 0.0
         self.title = f"{plan.study} · {plan.request.data.name} · {plan.request.scale}"
         self.counts: dict[str, int] = {}
         self.running: dict[str, tuple[RunSpec, Row]] = {}
@@ -72,14 +77,16 @@ class Display:
     def ended(self, spec: RunSpec, status: Status, complaint: str = "") -> None:
         """A run has its outcome."""
         self.running.pop(spec.digest, None)
+        self._pass(spec)
         self.counts[status.value] = self.counts.get(status.value, 0) + 1
         if complaint:
             self.complaints.append(f"{spec.digest[:10]} failed: {complaint}")
         self._refresh()
 
-    def ended_elsewhere(self) -> None:
+    def ended_elsewhere(self, spec: RunSpec) -> None:
         """Another process has committed a run of this plan."""
         self.elsewhere += 1
+        self._pass(spec)
         self._refresh()
 
     def tick(self) -> None:
@@ -92,13 +99,16 @@ class Display:
         return self.already + self.elsewhere + sum(self.counts.values())
 
     def remaining_seconds(self) -> float | None:
-        """Time still needed at the pace so far; none before the first run has ended."""
-        ended = sum(self.counts.values()) + self.elsewhere
-        if not ended:
+        """Time still needed if the rest goes at the pace so far, by expected cost; none before the first run ended."""
+        if not self.behind:
             return None
-        # A run under way counts as half done, on average.
-        pace = (time.monotonic() - self.began_at) / (ended + 0.5 * len(self.running))
-        return max(0.0, pace * (self.planned - self.finished - 0.5 * len(self.running)))
+        under_way = 0.5 * sum(self.cost(spec) for spec, _ in self.running.values())  # half done, on average
+        pace = (time.monotonic() - self.began_at) / (self.behind + under_way)
+        return max(0.0, pace * (self.ahead - under_way))
+
+    def _pass(self, spec: RunSpec) -> None:
+        self.ahead -= self.cost(spec)
+        self.behind += self.cost(spec)
 
     def _refresh(self) -> None:
         if self.live is not None:

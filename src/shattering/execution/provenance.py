@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shattering import __version__
 from shattering.core.spec import NUMERICS_VERSION, RunSpec
+from shattering.core.version import VERSION
 
 
 def provenance(spec: RunSpec) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
     # ru_maxrss counts kibibytes on Linux and bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     return {
-        "shattering": __version__,
+        "shattering": VERSION,
         "numerics": NUMERICS_VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,

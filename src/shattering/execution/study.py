@@ -75,7 +75,7 @@ def run_plan(
         if not store.gallery(plan):
             store.save_gallery(plan, make_gallery(planned))
         missing = store.missing(plan.digests)
-        with Display(plan, done=len(plan.specs) - len(missing), quiet=quiet) as display:
+        with Display(plan, missing, planned.expected_cost, quiet=quiet) as display:
             driver = _Driver(planned, store, missing, keep_weights, display, stop)
             workers = jobs or default_jobs(planned)
             computed = driver.run(min(workers, max(1, len(missing)))) if missing else 0
@@ -137,14 +137,10 @@ class _Driver:
             stop,
         )
         self.specs = {spec.digest: spec for spec in planned.plan.specs}
-        self.waiting = deque(sorted(missing, key=self._expected, reverse=True))
+        # Longest first: the last run to end is then a short one, and no core idles for long.
+        self.waiting = deque(sorted(missing, key=lambda key: planned.expected_cost(self.specs[key]), reverse=True))
         self.leases: dict[str, Lease] = {}
         self.computed = 0
-
-    def _expected(self, digest: str) -> int:
-        # Longest first: the last run to end is then a short one, and no core idles for long.
-        spec = self.specs[digest]
-        return self.planned.study.expected_steps(spec) * self.planned.study.weight(spec)
 
     def run(self, workers: int) -> int:
         with ExitStack() as stack:
@@ -178,7 +174,7 @@ class _Driver:
             if not self.store.missing([digest]):
                 lease.finished = True
                 lease.release()
-                self.display.ended_elsewhere()
+                self.display.ended_elsewhere(self.specs[digest])
                 continue
             self.leases[digest] = lease
             self.display.began(self.specs[digest])

@@ -15,21 +15,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from shattering.core import io
-from shattering.core.errors import ShatteringError, SpecError, StoreError
+from shattering.core.errors import ShatteringError, StoreError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.store import format as form
 from shattering.store.checkpoints import Checkpoints
 from shattering.store.format import Damage, Foreign
 from shattering.store.leases import Lease, Locks
+from shattering.store.marker import find_or_make
+from shattering.store.quarantine import Quarantine
 
-MARKER = "shattering-store.json"
-FORMAT = "shattering-store"
 FOLDERS = ("runs", "failures", "plans", "reports", "checkpoints", "locks", "quarantine", "tmp")
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -50,8 +50,7 @@ class Store:
     def __init__(self, root: Path, write: bool, stale_seconds: float, beat_seconds: float) -> None:
         self.root = root
         self.write = write
-        self.problems: list[str] = []
-        """What was found damaged or unusable so far, one sentence each."""
+        self._quarantine = Quarantine(root, write)
         self._locks = Locks(root / "locks", root / "tmp", stale_seconds, beat_seconds)
         self._sound: set[str] = set()
 
@@ -63,22 +62,7 @@ class Store:
         newer schema, absent (for reading), or cannot be written to (for writing).
         """
         path = Path(path)
-        with io.told(path, "Opening"):
-            if path.exists() and not path.is_dir():
-                raise SpecError("out-is-file", f"{path} is a file, a folder is wanted; choose another one with --out.")
-        marker = io.read_bytes(path / MARKER)
-        if marker is None and io.names(path):
-            marker = io.read_bytes(path / MARKER)  # another process may have made the store in between
-            if marker is None:
-                raise _not_a_store(path)
-        if marker is not None:
-            _check_marker(path, marker)
-        elif write:
-            io.make_folders(path)
-            tree = {"format": FORMAT, "schema": form.SCHEMA_VERSION}
-            io.write_file(path / MARKER, (json.dumps(tree) + "\n").encode())
-        else:
-            raise StoreError("store-missing", f"There is no store at {path}; make one with `shattering run`.")
+        find_or_make(path, write)
         store = cls(path, write, stale_seconds, beat_seconds)
         if write:
             store._prepare()
@@ -88,6 +72,11 @@ class Store:
     def beside(cls, path: Path) -> Store:
         """The store at ``path``, which another process has opened for writing and cleaned, for its worker's use."""
         return cls(Path(path), True, stale_seconds=30.0, beat_seconds=1.0)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was found damaged or unusable so far, one sentence each."""
+        return self._quarantine.problems
 
     def _prepare(self) -> None:
         for name in FOLDERS:
@@ -115,7 +104,7 @@ class Store:
         except Damage as damage:
             self._quarantine_run(digest, str(damage))
         except Foreign as reason:
-            self._note(f"The run {digest} is left aside: {reason}.")
+            self._quarantine.note(f"The run {digest} is left aside: {reason}.")
         return None
 
     def weights(self, digest: str) -> bytes | None:
@@ -128,7 +117,7 @@ class Store:
         except Damage as damage:
             self._quarantine_run(digest, str(damage))
         except Foreign as reason:
-            self._note(f"The run {digest} is left aside: {reason}.")
+            self._quarantine.note(f"The run {digest} is left aside: {reason}.")
         return None
 
     def put(self, record: Record, lease: Lease, weights: bytes | None = None) -> bool:
@@ -179,9 +168,9 @@ class Store:
         try:
             return form.decode_failure(data, digest)
         except Damage as damage:
-            self._quarantine(path, str(damage), lambda: io.read_bytes(path) == data)
+            self._quarantine.take(path, str(damage), lambda: io.read_bytes(path) == data)
         except Foreign as reason:
-            self._note(f"The failure {path} is left aside: {reason}.")
+            self._quarantine.note(f"The failure {path} is left aside: {reason}.")
         return None
 
     def records(self, digests: Iterable[str]) -> list[Record]:
@@ -223,7 +212,7 @@ class Store:
     def checkpoints(self, digest: str) -> Checkpoints:
         """The checkpoints of a run."""
         folder = self.root / "checkpoints" / _checked(digest)
-        return Checkpoints(folder, self.root / "tmp", self._quarantine)
+        return Checkpoints(folder, self.root / "tmp", self._quarantine.take)
 
     # Plans and reports
 
@@ -240,7 +229,7 @@ class Store:
                 try:
                     plans.append(Plan.from_json(json.dumps(tree)))
                 except (ShatteringError, KeyError, TypeError, ValueError) as error:
-                    self._note(f"The plan {name} is left aside: {error}")
+                    self._quarantine.note(f"The plan {name} is left aside: {error}")
         return plans
 
     def save_gallery(self, plan: Plan, items: list[dict[str, Any]]) -> None:
@@ -259,7 +248,7 @@ class Store:
         """Reads and verifies everything; returns all problems, one sentence each."""
         for digest in io.names(self.root / "runs"):
             if not _DIGEST.fullmatch(digest):
-                self._note(f"{self.root / 'runs' / digest} is not the folder of a run.")
+                self._quarantine.note(f"{self.root / 'runs' / digest} is not the folder of a run.")
             elif self.get(digest, examples=True) is not None:
                 self.weights(digest)
         for name in io.names(self.root / "failures"):
@@ -320,7 +309,7 @@ class Store:
         try:
             return form.unseal(data, path.name)
         except Damage as damage:
-            self._quarantine(path, str(damage), lambda: io.read_bytes(path) == data)
+            self._quarantine.take(path, str(damage), lambda: io.read_bytes(path) == data)
             return None
 
     def _save(self, path: Path, tree: Any) -> None:
@@ -342,42 +331,16 @@ class Store:
                 return False
             return False
 
-        return self._quarantine(self._run(digest), reason, damaged)
+        return self._quarantine.take(self._run(digest), reason, damaged)
 
     def _verify_weights(self, digest: str) -> None:
         listed = self._listed(digest)
         if listed is not None and form.WEIGHTS in listed["files"]:
             self._file(digest, form.WEIGHTS, listed)
 
-    def _quarantine(self, path: Path, reason: str, still: Callable[[], bool]) -> bool:
-        """Moves a damaged file or folder aside; says whether ``path`` is free now.
-
-        ``still`` is asked again under a lock, because another process may have moved it, and a sound one may be there.
-        """
-        place = path.relative_to(self.root)
-        if not self.write:
-            self._note(f"{place} is damaged: {reason}; open the store for writing (`shattering run`) to repeat it.")
-            return False
-        with io.exclusive(self.root / "locks" / "quarantine.lock") as ours:
-            if not ours:
-                return False
-            if not still():
-                return not path.exists()
-            taken = set(io.names(self.root / "quarantine"))
-            name = next(name for n in range(1, len(taken) + 2) if (name := f"{path.name}.{n}") not in taken)
-            io.move(path, self.root / "quarantine" / name)
-            self._note(f"{place} was damaged: {reason}; it was moved to quarantine/{name}, and is computed again.")
-            text = f"{place}: {reason}\n".encode()
-            io.write_file(self.root / "quarantine" / f"{name}.reason.txt", text, self.root / "tmp")
-        return True
-
     def _irreplaceable(self, digest: str, reason: Foreign) -> StoreError:
         message = f"{self._run(digest)} cannot be replaced: {reason}; choose another folder with --out."
         return StoreError("store-foreign-run", message)
-
-    def _note(self, problem: str) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
 
     def _must_write(self) -> None:
         if not self.write:
@@ -407,30 +370,3 @@ def _folder_name(key: str) -> str:
         return key
     plain = re.sub(r"[^A-Za-z0-9_+-]+", "-", key).strip("-")[:80]
     return f"{plain or 'plan'}-{form.sha256(key.encode('utf-8', 'surrogatepass'))[:8]}"
-
-
-def _not_a_store(path: Path) -> StoreError:
-    return StoreError(
-        "store-not-a-store",
-        f"{path} is not empty and has no {MARKER}, so it is not a store; choose an empty or new folder with --out.",
-    )
-
-
-def _check_marker(path: Path, marker: bytes) -> None:
-    try:
-        tree = json.loads(marker)
-        kind, schema = tree["format"], int(tree["schema"])
-    except (ValueError, KeyError, TypeError):
-        kind, schema = None, 0
-    if schema > form.SCHEMA_VERSION and kind == FORMAT:
-        raise StoreError(
-            "store-newer-schema",
-            f"{path} has schema {schema}, this program knows up to {form.SCHEMA_VERSION}; upgrade shattering or choose "
-            "another folder with --out.",
-        )
-    if kind != FORMAT or schema != form.SCHEMA_VERSION:
-        line = json.dumps({"format": FORMAT, "schema": form.SCHEMA_VERSION})
-        raise StoreError(
-            "store-marker-damaged",
-            f"{path / MARKER} is damaged; if this is a store of this version, replace its content by {line}.",
-        )

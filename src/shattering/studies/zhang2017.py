@@ -43,6 +43,7 @@ class Sizes:
         rate: initial learning rate.
         steps: budget of updates.
         fit_steps: about how many updates random labels take here, measured; for estimates only.
+        points: snapshots in each decade of steps; few where looking costs more than training.
     """
 
     train: int | None
@@ -51,6 +52,7 @@ class Sizes:
     rate: float
     steps: int
     fit_steps: int
+    points: int = 5
 
 
 PAPER_RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_1x512": 0.01, "mlp_3x512": 0.01}
@@ -64,13 +66,13 @@ SMALL: dict[str, dict[str, Sizes]] = {
     },
     "cifar10": {
         "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 20_000, 600),
-        "alexnet": Sizes(512, 1000, 128, 0.01, 4000, 120),
-        "inception": Sizes(256, 500, 64, 0.02, 1500, 48),
+        "alexnet": Sizes(512, 1000, 128, 0.01, 4000, 120, points=3),
+        "inception": Sizes(256, 500, 64, 0.02, 1500, 48, points=2),
     },
     "mnist": {
         "mlp_1x512": Sizes(5000, 5000, 128, 0.01, 40_000, 1900),
-        "alexnet": Sizes(512, 1000, 128, 0.01, 6000, 200),
-        "inception": Sizes(256, 500, 64, 0.02, 1500, 48),
+        "alexnet": Sizes(512, 1000, 128, 0.01, 6000, 200, points=3),
+        "inception": Sizes(256, 500, 64, 0.02, 1500, 48, points=2),
     },
 }
 """Measured so that the whole study ends within half an hour on two cores."""
@@ -162,7 +164,7 @@ def protocol(
             stop_when_fitted=not (paper or to_the_end),
         ),
         compute={"device": request.device},  # type: ignore[arg-type]
-        measures=MeasureSpec(points_per_decade=5, every_epochs=every if paper or to_the_end else 0),
+        measures=MeasureSpec(points_per_decade=at.points, every_epochs=every if paper or to_the_end else 0),
         seed=seed,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shattering.core.io import Disk
+from shattering.core.disk import Disk
 
 CHANGING = ("create", "open_lock", "write", "stamp", "sync", "sync_folder", "make_folder", "rename", "unlink",
             "remove_folder")  # fmt: skip
@@ -112,10 +112,11 @@ class PowerLossDisk(FaultyDisk):
         self._vault = vault
         self._unsynced: dict[int, int] = {}  # inode -> bytes known to be safe
         self._pending: list[tuple[set[Path], Callable[[], None]]] = []  # folders to sync, how to undo
+        self._moves: list[tuple[Path, Path]] = []
 
     def create(self, path: Path) -> int:
         descriptor = super().create(path)
-        self._later({path.parent}, lambda: path.unlink(missing_ok=True))
+        self._later({path.parent}, lambda: self._now(path).unlink(missing_ok=True))
         return descriptor
 
     def make_folder(self, path: Path) -> None:
@@ -125,6 +126,7 @@ class PowerLossDisk(FaultyDisk):
     def rename(self, source: Path, target: Path) -> None:
         kept = self._keep(target)
         super().rename(source, target)
+        self._moves.append((source, target))
 
         def undo() -> None:
             target.rename(source)
@@ -161,6 +163,13 @@ class PowerLossDisk(FaultyDisk):
         for folders, _ in self._pending:
             folders.discard(path)
         self._pending = [entry for entry in self._pending if entry[0]]
+
+    def _now(self, path: Path) -> Path:
+        """Where a file is that was made at ``path``, after the folder around it may have been renamed for good."""
+        for source, target in self._moves:
+            if not path.exists() and path.is_relative_to(source):
+                path = target / path.relative_to(source)
+        return path
 
     def _later(self, folders: set[Path], undo: Callable[[], None]) -> None:
         self._pending.append((folders, undo))

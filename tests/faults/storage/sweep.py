@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shattering.core import io
-from shattering.core.io import Disk
+from shattering.core.disk import Disk, replace_disk
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status, results_digest
 from shattering.core.spec import RunSpec
@@ -86,7 +86,7 @@ def in_child(task: Callable[[Callable[[str], None]], None], disk: Disk | None = 
         try:
             os.close(reading)
             if disk is not None:
-                io.replace_disk(disk)
+                replace_disk(disk)
             task(lambda line: (os.write(writing, f"{line}\n".encode()), None)[1])
             code = 0
         except BaseException:

@@ -14,6 +14,7 @@ from faulty_disk import CHANGING, READING, FaultyDisk, fail
 from sweep import DIGESTS, in_child, marks, result_of, resume_and_compare, sweep
 
 from shattering.core import io
+from shattering.core.disk import Disk, replace_disk
 from shattering.core.errors import StoreError
 from shattering.core.spec import RunSpec
 from shattering.store.store import Store
@@ -34,9 +35,9 @@ def refused(root: Path, tell) -> None:
 @pytest.fixture
 def disk():
     """Puts a disk in place for the test's own process."""
-    previous = io.replace_disk(io.Disk())
-    yield io.replace_disk
-    io.replace_disk(previous)
+    previous = replace_disk(Disk())
+    yield replace_disk
+    replace_disk(previous)
 
 
 def test_system_error_at_every_event(tmp_path):
@@ -96,7 +97,7 @@ def test_disk_stays_full(tmp_path, disk):
         with pytest.raises(StoreError, match=r"Writing [\d,]+ bytes to .* no space left on device; free some space"):
             store.put(other, lease)
         assert lease.valid()
-        disk(io.Disk())
+        disk(Disk())
         assert store.put(other, lease)
     assert store.get(record.digest).rows == record.rows and store.weights(record.digest) == weights
     assert before.items() <= marks(root).items()
@@ -104,7 +105,7 @@ def test_disk_stays_full(tmp_path, disk):
 
 
 def test_short_writes_are_continued(tmp_path, disk):
-    class Sluggish(io.Disk):
+    class Sluggish(Disk):
         def write(self, descriptor: int, data: memoryview) -> int:
             return super().write(descriptor, data[:7])
 
@@ -119,7 +120,7 @@ def test_failed_replacement_keeps_the_old_file(tmp_path, disk):
         disk(FaultyDisk(number, fail(errno.EIO), torn=True))
         with pytest.raises(StoreError, match=rf"Writing 3 bytes to {tmp_path / 'file'} failed: input/output error"):
             io.write_file(tmp_path / "file", b"new")
-        disk(io.Disk())
+        disk(Disk())
         assert (tmp_path / "file").read_bytes() == b"old", f"event {number}"
         assert [path.name for path in tmp_path.iterdir()] == ["file"], f"event {number}"
 

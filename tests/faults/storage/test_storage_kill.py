@@ -9,7 +9,8 @@ from faulty_disk import FaultyDisk, PowerLossDisk
 from sweep import DIGESTS, in_child, marks, resume_and_compare, sweep
 
 from shattering.core import io
-from shattering.store.store import MARKER, Store
+from shattering.store.marker import MARKER
+from shattering.store.store import Store
 
 
 def count_events(root: Path) -> list[str]:

@@ -12,6 +12,7 @@ import sweep as tiny
 from sweep import SPECS, in_child, result_of
 
 from shattering.core import io
+from shattering.core.disk import Disk, replace_disk
 from shattering.core.record import results_digest
 from shattering.core.spec import RunSpec
 from shattering.store.store import Store
@@ -197,7 +198,7 @@ def test_stopped_holder_is_replaced_by_one_and_cannot_commit(tmp_path):
 def test_holder_stopped_while_it_writes_cannot_commit(tmp_path):
     """Stopped after it asked for the first time whether its lease is valid, in the middle of its files."""
 
-    class Stopping(io.Disk):
+    class Stopping(Disk):
         def write(self, descriptor: int, data: memoryview) -> int:
             if b"weights.safetensors" in bytes(data):
                 os.kill(os.getpid(), signal.SIGSTOP)
@@ -206,7 +207,7 @@ def test_holder_stopped_while_it_writes_cannot_commit(tmp_path):
     def task(say, hear):
         store = open_store(tmp_path)
         lease = store.lease(DIGEST)
-        io.replace_disk(Stopping())
+        replace_disk(Stopping())
         say(f"committed {store.put(RECORD, lease, WEIGHTS)}")
         lease.release()
 
@@ -220,6 +221,42 @@ def test_holder_stopped_while_it_writes_cannot_commit(tmp_path):
         assert store.put(RECORD, lease, WEIGHTS)
     assert Store.open(tmp_path, write=False).check() == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_second_waiter_sees_that_the_first_took_over(tmp_path, monkeypatch):
+    """Two waiters find the same heartbeat stale; the slower one is overtaken just before it gets its turn."""
+    slow, quick = open_store(tmp_path, stale_seconds=0.0), open_store(tmp_path, stale_seconds=0.0)
+    path = tmp_path / "locks" / f"{DIGEST}.lock"
+    stopped = io.open_lock(path)
+    assert io.try_lock(stopped, path)
+    assert slow.lease(DIGEST) is None and quick.lease(DIGEST) is None
+    taken, exclusive = [], io.exclusive
+
+    def overtaken(place):
+        monkeypatch.setattr(io, "exclusive", exclusive)
+        taken.append(quick.lease(DIGEST))
+        return exclusive(place)
+
+    monkeypatch.setattr(io, "exclusive", overtaken)
+    assert slow.lease(DIGEST) is None
+    assert taken[0].valid() and taken[0].fence == 1
+    taken[0].release()
+    io.close(stopped)
+
+
+def test_lock_file_removed_before_it_is_locked(tmp_path, monkeypatch):
+    """The holder commits and removes the lock file after a waiter has opened it: a lock without a name is no lease."""
+    store, try_lock = open_store(tmp_path), io.try_lock
+
+    def too_late(descriptor, path):
+        monkeypatch.setattr(io, "try_lock", try_lock)
+        io.remove(path)
+        return try_lock(descriptor, path)
+
+    monkeypatch.setattr(io, "try_lock", too_late)
+    with store.lease(DIGEST) as lease:
+        assert lease.valid()
+        assert open_store(tmp_path).lease(DIGEST) is None
 
 
 def test_forked_child_neither_has_nor_keeps_the_lease(tmp_path):

@@ -1,0 +1,31 @@
+# Two commands do everything: `make run` and `make test`. On Windows, type the commands of a recipe by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test check browser clean
+
+# Install once; again only when what is to be installed has changed.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,browser]'
+	touch $@
+
+run: $(STAMP)  ## random labels on real digits: two networks, six conditions, five levels, three seeds; under two minutes
+	$(BIN)/shattering run zhang2017-random-labels --out runs
+
+check: $(STAMP)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## checks and the default tests, within eight minutes on two cores
+	$(BIN)/python -m pytest -n 2
+
+browser: $(STAMP)  ## the report in a real browser; needs Chromium
+	$(BIN)/python -m pytest -m browser
+
+clean:
+	rm -rf $(VENV) runs

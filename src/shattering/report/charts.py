@@ -1,0 +1,243 @@
+"""Figures of a study as Vega-Lite charts: interactive in the page, SVG and PNG beside it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from shattering.core.study import Axis, Figure, Point, Records
+
+MOST_POINTS = 500
+"""Per line; more would slow the page down without being seen."""
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, distinct to colour-blind eyes; yellow left out for its contrast on white."""
+
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+BAND_FROM = 9
+"""Lines with at least so many points show their intervals as a band, others as bars."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure drawn.
+
+    Args:
+        name, title: the figure's.
+        reading: what it means for these records.
+        spec: Vega-Lite specification with its data inside.
+        remarks: what the picture leaves out or shows in a particular way.
+    """
+
+    name: str
+    title: str
+    reading: str
+    spec: dict[str, Any]
+    remarks: tuple[str, ...]
+
+
+def draw(figure: Figure, records: Records) -> Chart | None:
+    """The chart of a figure; none where the figure has no points for these records."""
+    points = figure.points(records)
+    shown = [point for point in points if _drawable(point, figure)]
+    if not shown:
+        return None
+    lines: dict[tuple[str, str, str], list[Point]] = {}
+    for point in shown:
+        lines.setdefault((point.panel, point.series, point.kind), []).append(point)
+    thinned = {key: _thin(line) for key, line in lines.items()}
+    remarks = []
+    if len(points) > len(shown):
+        remarks.append(f"{len(points) - len(shown)} points have no place on the axes (not finite, or 0 on a log axis).")
+    if any(len(line) > len(thinned[key]) for key, line in lines.items()):
+        remarks.append(f"Lines of more than {MOST_POINTS} points are thinned evenly.")
+    if any(point.censored for point in shown):
+        remarks.append("An arrow ↑ marks a lower bound: the budget of steps ended first.")
+    if any(point.low is not None for point in shown):
+        remarks.append("Bands and bars are 95% intervals.")
+    spec = _specification(figure, thinned, figure.rules(records))
+    return Chart(figure.name, figure.title, figure.reading(records), spec, tuple(remarks))
+
+
+def to_svg(chart: Chart) -> str:
+    """The chart as SVG text, its identifiers unlike those of any other chart."""
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(chart.spec, vl_version=_version())
+    return svg.replace('id="', f'id="{_word(chart.name)}-').replace("url(#", f"url(#{_word(chart.name)}-")
+
+
+def to_png(chart: Chart) -> bytes:
+    """The chart as PNG, two pixels for one."""
+    import vl_convert
+
+    return bytes(vl_convert.vegalite_to_png(chart.spec, vl_version=_version(), scale=2))
+
+
+@functools.cache
+def runtime() -> str:
+    """The scripts that draw Vega-Lite charts in a page, as one text without references to any network address."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
+
+
+def _version() -> str:
+    import vl_convert
+
+    return str(vl_convert.get_vegalite_versions()[-1])
+
+
+def _word(name: str) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+
+
+def _drawable(point: Point, figure: Figure) -> bool:
+    return all(
+        math.isfinite(value) and (axis.scale == "linear" or value > 0)
+        for value, axis in ((point.x, figure.x), (point.y, figure.y))
+    )
+
+
+def _thin(line: list[Point]) -> list[Point]:
+    """At most `MOST_POINTS` points, first, last and censored ones among them."""
+    if len(line) <= MOST_POINTS:
+        return line
+    last = len(line) - 1
+    kept = {round(place * last / (MOST_POINTS - 1)) for place in range(MOST_POINTS)}
+    return [point for place, point in enumerate(line) if place in kept]
+
+
+def _specification(
+    figure: Figure, lines: dict[tuple[str, str, str], list[Point]], rules: dict[str, float]
+) -> dict[str, Any]:
+    panels = list(dict.fromkeys(panel for panel, _, _ in lines))
+    series = list(dict.fromkeys(name for _, name, _ in lines))
+    kinds = list(dict.fromkeys(kind for _, _, kind in lines))
+    rows = [_row(point, figure) for line in lines.values() for point in line]
+    rows += [
+        {"role": "rule", "panel": panel, "rule": name, "y": height}
+        for panel in panels
+        for name, height in rules.items()
+        if math.isfinite(height) and (figure.y.scale == "linear" or height > 0)
+    ]
+    banded = max(len(line) for line in lines.values()) >= BAND_FROM
+    facet = len(panels) > 1
+    inner = {
+        "width": 340 if facet else 640,
+        "height": 240 if facet else 320,
+        "layer": _layers(figure, series, kinds, banded),
+    }
+    spec: dict[str, Any] = {
+        "$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json",
+        "description": figure.title,
+        "background": "white",
+        "data": {"values": rows},
+        "config": _CONFIG,
+    }
+    if facet:
+        head = {"field": "panel", "type": "nominal", "title": None, "sort": panels}
+        return {**spec, "facet": head, "columns": 2, "spec": inner}
+    return {**spec, **inner, **({"title": panels[0]} if panels[0] else {})}
+
+
+_CONFIG: dict[str, Any] = {
+    "font": "Helvetica, Arial, sans-serif",
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e8e8e8"},
+    "legend": {"orient": "bottom", "labelFontSize": 11, "labelLimit": 320, "columns": 4, "symbolStrokeWidth": 2.5},
+    "header": {"labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320},
+    "title": {"fontSize": 12},
+    "view": {"stroke": None},
+}
+
+
+def _row(point: Point, figure: Figure) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "role": "point",
+        "panel": point.panel,
+        "series": point.series,
+        "kind": point.kind,
+        "x": point.x,
+        "y": point.y,
+    }
+    if point.censored:
+        row["censored"] = True
+    ends = (point.low, point.high)
+    if all(end is not None and math.isfinite(end) and (figure.y.scale == "linear" or end > 0) for end in ends):
+        row["low"], row["high"] = ends
+    return row
+
+
+def _layers(figure: Figure, series: list[str], kinds: list[str], banded: bool) -> list[dict[str, Any]]:
+    x, y = _channel("x", figure.x), _channel("y", figure.y)
+    colours = [PALETTE[place % len(PALETTE)] for place in range(len(series))]
+    colour: dict[str, Any] = {
+        "field": "series",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": series, "range": colours},
+        "legend": {"symbolType": "stroke"} if len(series) > 1 else None,
+    }
+    dash = {
+        "field": "kind",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": kinds, "range": [DASHES[place % len(DASHES)] for place in range(len(kinds))]},
+        "legend": {"symbolType": "stroke"} if len(kinds) > 1 else None,
+    }
+    names = [
+        {"field": "series", "title": "series"},
+        *([{"field": "kind", "title": "kind"}] if len(kinds) > 1 else []),
+        {"field": "x", "title": figure.x.title, "type": "quantitative", "format": _digits(figure.x)},
+        {"field": "y", "title": figure.y.title, "type": "quantitative", "format": _digits(figure.y)},
+    ]
+    faded = {"condition": {"param": "picked", "value": 1}, "value": 0.12}
+    points, rules = {"filter": "datum.role === 'point'"}, {"filter": "datum.role === 'rule'"}
+    ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour, "detail": {"field": "kind"}}
+    spread: dict[str, Any] = {
+        "transform": [points, {"filter": "isValid(datum.low)"}],
+        "mark": {"type": "area", "opacity": 0.16} if banded else {"type": "rule", "strokeWidth": 1.5},
+        "encoding": ends,
+    }
+    label = {"type": "text", "align": "right", "dy": -6, "x": {"expr": "width"}, "color": "#555", "fontSize": 11}
+    return [
+        {"transform": [rules], "mark": {"type": "rule", "strokeDash": [2, 3], "color": "#777"}, "encoding": {"y": y}},
+        {"transform": [rules], "mark": label, "encoding": {"y": y, "text": {"field": "rule", "type": "nominal"}}},
+        spread,
+        {
+            "transform": [points],
+            # Clicking a name in the legend fades the others.
+            "params": [{"name": "picked", "select": {"type": "point", "fields": ["series"]}, "bind": "legend"}],
+            "mark": {"type": "line", "strokeWidth": 2},
+            "encoding": {"x": x, "y": y, "color": colour, "strokeDash": dash, "opacity": faded},
+        },
+        {
+            "transform": [points, {"filter": "!datum.censored"}],
+            "mark": {"type": "circle", "size": 14 if banded else 40},
+            "encoding": {"x": x, "y": y, "color": colour, "opacity": faded, "tooltip": names},
+        },
+        {
+            "transform": [points, {"filter": "datum.censored === true"}],
+            "mark": {"type": "point", "shape": "arrow", "size": 260, "filled": True, "yOffset": -8},
+            "encoding": {"x": x, "y": y, "color": colour, "opacity": faded, "tooltip": names},
+        },
+    ]
+
+
+def _channel(field: str, axis: Axis) -> dict[str, Any]:
+    scale: dict[str, Any] = {"type": axis.scale}
+    style: dict[str, Any] = {"tickCount": 6}
+    if axis.scale == "log":
+        style = {"format": "~s", "labelOverlap": "greedy", "tickCount": 5}
+    else:
+        scale["zero"] = axis.percent and field == "y"
+        style["format"] = ".0%" if axis.percent else "~s"
+    if axis.percent and axis.scale == "log":
+        style["format"] = "~%"
+    return {"field": field, "type": "quantitative", "title": axis.title, "scale": scale, "axis": style}
+
+
+def _digits(axis: Axis) -> str:
+    return ".2%" if axis.percent else ".4~g"

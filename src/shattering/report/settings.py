@@ -1,0 +1,100 @@
+"""Hyper-parameters: every field a run used, those common to all runs told once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from shattering.core.plan import Plan
+from shattering.core.spec import RunSpec
+from shattering.report.words import seeds_text
+
+NONE_MEANS = {
+    "data.train_size": "all",
+    "data.test_size": "all",
+    "data.crop": "none (whole image)",
+    "training.decay_steps": "one epoch",
+}
+UNUSED = "not used"
+_APART = ("version", "seed", "stream_seeds", "data.fingerprint", "model.source", "model.name", "corruption.name")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a plan.
+
+    Args:
+        common: (field, value) pairs that hold for every run.
+        heads: the fields that vary, in order.
+        rows: per distinct model, corruption and settings: the values of ``heads``, then seeds, then number of runs.
+    """
+
+    common: tuple[tuple[str, str], ...]
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def settings(plan: Plan) -> Settings:
+    """Every field of the plan's specs; runs that differ by their seeds alone share a row."""
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in plan.specs:
+        groups.setdefault(json.dumps(_used(spec), sort_keys=True), []).append(spec)
+    used = {key: _used(specs[0]) for key, specs in groups.items()}
+    fields = list(dict.fromkeys(name for values in used.values() for name in values))
+    varying = [name for name in fields if name in ("model", "corruption") or len({v[name] for v in used.values()}) > 1]
+    common = tuple((name, next(iter(used.values()))[name]) for name in fields if name not in varying)
+    rows = tuple(
+        (*(used[key][name] for name in varying), _seeds(specs), str(len(specs))) for key, specs in groups.items()
+    )
+    return Settings(common, (*varying, "seeds", "runs"), rows)
+
+
+def model_text(spec: RunSpec) -> str:
+    """The model's name with those of its fields that are not at their default."""
+    return _with_fields(spec.model.name, spec.model.fields)
+
+
+def corruption_text(spec: RunSpec) -> str:
+    """The corruption's name with its fields."""
+    return _with_fields(spec.corruption.name, spec.corruption.fields)
+
+
+def _with_fields(name: str, fields: dict[str, Any]) -> str:
+    return f"{name} ({', '.join(f'{key}={value}' for key, value in fields.items())})" if fields else name
+
+
+def _used(spec: RunSpec) -> dict[str, str]:
+    """Every field that tells runs apart, seeds aside, as text; one that has no effect says so."""
+    values: dict[str, str] = {"model": model_text(spec), "corruption": corruption_text(spec)}
+    for group, part in spec.model_dump(mode="json").items():
+        if not isinstance(part, dict) or group == "stream_seeds":
+            continue
+        for name, value in part.items():
+            path = f"{group}.{name}"
+            if path not in _APART and name != "fields":
+                values[path] = _text(path, value)
+    training = spec.training
+    if training.optimizer != "sgd":
+        values["training.momentum"] = UNUSED
+    if training.schedule == "constant":
+        values["training.decay"] = values["training.decay_steps"] = UNUSED
+    return values
+
+
+def _text(path: str, value: Any) -> str:
+    if value is None:
+        return NONE_MEANS.get(path, "none")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _seeds(specs: list[RunSpec]) -> str:
+    text = seeds_text([spec.seed for spec in specs])
+    own = {purpose for spec in specs for purpose in spec.stream_seeds}
+    for purpose in sorted(own):
+        text += f"; {purpose}: {seeds_text([spec.seed_of(purpose) for spec in specs])}"
+    return text

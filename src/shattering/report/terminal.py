@@ -1,0 +1,95 @@
+"""The summary of a plan as text: the answer, the table of paper against ours, the counts, and where the report lies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from shattering.report.words import interval, number, published
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+NARROWEST = 80
+TONES = {
+    "reproduced": "green",
+    "effect reproduced": "green",
+    "not reproduced": "red",
+    "effect not reproduced": "red",
+    "not run": "dim",
+}
+
+
+def render(summary: dict[str, Any]) -> str:
+    """The text of a summary, with colours where standard output is a terminal that wants them."""
+    from rich.text import Text
+
+    run = [claim for claim in summary["claims"] if claim["verdict"] != "not run"]
+    lines = Text("")
+    if len(run) < len(summary["claims"]):
+        absent = len(summary["claims"]) - len(run)
+        lines.append(f"{absent} more claim{'' if absent == 1 else 's'}: not run (no run here bears on them).\n")
+    lines.append(f"{summary['counts']}\n")
+    if summary["runs"]["cancelled"] + summary["runs"]["failed"] and summary["command"]:
+        lines.append(f"continue with: {summary['command']}\n")
+    lines.append(f"report: {summary['report']}")
+    tables = [claims_table(run, summary["ours"])] if run else []
+    return printed(Text(f"{summary['answer']}\n"), *tables, lines)
+
+
+def claims_table(claims: list[dict[str, Any]], ours: str) -> Table:
+    """Paper against ours, one row per claim."""
+    from rich.text import Text
+
+    table = new_table()
+    table.add_column("claim", ratio=1)
+    table.add_column("paper", justify="right", no_wrap=True)
+    table.add_column(Text(ours), justify="right", max_width=18)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    table.add_column("verdict", max_width=13)
+    for claim in claims:
+        value = number(claim["ours"], claim["unit"])
+        between = interval(claim["low"], claim["high"], claim["unit"])
+        table.add_row(
+            Text(claim["quantity"]).append(f"\n{claim['source']}", style="dim"),
+            published(claim["published"], claim["unit"]),
+            Text(f"{value}\n{between}" if between else value),
+            str(claim["seeds"]),
+            Text(claim["verdict"], style=TONES.get(claim["verdict"], "yellow")),
+        )
+    return table
+
+
+def new_table() -> Table:
+    """A plain table that copes with 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+
+
+def printed(*things: RenderableType) -> str:
+    """Renders to a string: plain in a pipe, coloured on a terminal, never narrower than 80 columns."""
+    import io
+    import shutil
+
+    from rich.console import Console
+
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size((100, 24)).columns
+    sink = io.StringIO()
+    console = Console(
+        file=sink,
+        width=max(NARROWEST, width),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    for thing in things:
+        console.print(thing, soft_wrap=False)
+    # Tables pad to their full width; in a pipe those blanks are noise.
+    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"

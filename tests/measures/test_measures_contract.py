@@ -1,0 +1,158 @@
+"""What holds for every registered measure, whoever adds one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from shattering.core.errors import ShatteringError, SpecError
+from shattering.core.spec import RunSpec
+from shattering.measures.registry import Probe, measure, measures
+from shattering.training.evaluation import evaluate
+from shattering.training.examples import Examples
+
+NAMES = measures.names()
+COUNT, CLASSES = 24, 3
+
+
+class Network(nn.Sequential):
+    """Small, with what can go wrong: batch norm's buffers, dropout, and weights that moved since initialisation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, CLASSES)
+        )
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(5)
+    return Network().train()
+
+
+@pytest.fixture(params=["half changed", "none changed", "all changed"])
+def examples(request: pytest.FixtureRequest) -> Examples:
+    generator = torch.Generator().manual_seed(6)
+    original = torch.arange(COUNT) % CLASSES
+    labels = original.clone()
+    if request.param == "half changed":
+        labels[::2] = (labels[::2] + 1) % CLASSES
+    if request.param == "all changed":
+        labels = (labels + 2) % CLASSES
+    return Examples(torch.randn(COUNT, 4, generator=generator), labels, original, labels != original, CLASSES)
+
+
+def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None = None) -> Probe:
+    """A probe as a run makes it, its training examples in ``order``."""
+    order = torch.arange(COUNT) if order is None else order
+    fields = (examples.inputs, examples.labels, examples.original_labels, examples.changed)
+    train = Examples(*(field[order] for field in fields), CLASSES)
+    test = Examples(
+        examples.inputs.flip(1), examples.original_labels, examples.original_labels, examples.changed, CLASSES
+    )
+
+    def seen(split: Examples) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
+        def look() -> tuple[torch.Tensor, torch.Tensor]:
+            found = evaluate(network, split, RunSpec())
+            return found.losses, found.predictions
+
+        return look
+
+    return Probe(
+        model=network,
+        step=3,
+        labels=train.labels,
+        original_labels=train.original_labels,
+        changed=train.changed,
+        test_labels=test.labels,
+        initial={name: value.detach() * 0.5 for name, value in network.named_parameters()},
+        evaluate_train=seen(train),
+        evaluate_test=seen(test),
+    )
+
+
+def state(network: nn.Module) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_returns_finite_numbers_with_units(name, network, examples) -> None:
+    entry = measures.get(name)
+
+    numbers = entry.function(probe_of(network, examples))
+
+    assert numbers
+    assert set(numbers) <= set(entry.units)
+    for key, value in numbers.items():
+        assert type(value) is float, key
+        assert math.isfinite(value), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leaves_the_network_as_it_found_it(name, network, examples) -> None:
+    before, generator = state(network), torch.get_rng_state()
+
+    measures.get(name).function(probe_of(network, examples))
+
+    assert state(network) == before
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(module.training for module in network.modules())
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_deterministic(name, network, examples) -> None:
+    function = measures.get(name).function
+
+    assert function(probe_of(network, examples)) == function(probe_of(network, examples))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_does_not_depend_on_the_order_of_examples(name, network, examples) -> None:
+    function = measures.get(name).function
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1))
+
+    first, second = function(probe_of(network, examples)), function(probe_of(network, examples, order))
+
+    # Sums in another order differ in the last bits.
+    assert second == pytest.approx(first, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_documented(name) -> None:
+    entry = measures.get(name)
+
+    assert entry.summary.endswith(".")
+    text = entry.function.__doc__ or ""
+    assert len(text) > len(entry.summary) + 50
+    assert all(unit for unit in entry.units.values())
+
+
+def test_no_two_measures_return_the_same_name() -> None:
+    names = [number for _, entry in measures for number in entry.units]
+
+    assert len(names) == len(set(names))
+    assert not {"step", "epoch", "learning_rate"} & set(names)
+
+
+def test_measure_without_units_or_docstring_is_refused() -> None:
+    def undocumented(probe: Probe) -> dict[str, float]:
+        return {}
+
+    for units in ({"a": "1"}, {}):
+        with pytest.raises(ShatteringError) as caught:
+            measure(units=units)(undocumented)
+        assert caught.value.identifier == "registry-incomplete"
+    assert "undocumented" not in measures.names()
+
+
+def test_unknown_measure_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SpecError) as caught:
+        measures.get("acuracy")
+
+    assert caught.value.identifier == "unknown-measure"
+    assert "'accuracy'" in caught.value.message
