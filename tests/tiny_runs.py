@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from shattering.core.record import Record, results_digest
@@ -88,6 +98,81 @@ def stopped_and_resumed(spec: RunSpec, control: Control, splits: Splits | None =
 def facts(record: Record) -> tuple[str, Any]:
     """What must be equal to the bit: the digest, and the predictions on every example."""
     return results_digest([record]), {name: column.tolist() for name, column in record.examples.items()}
+
+
+def fork_workers(monkeypatch: Any) -> None:
+    """Workers that inherit what is imported here, instead of importing it for seconds."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr("shattering.execution.local.multiprocessing.get_context", lambda method: context)
+
+
+@dataclass
+class Driver:
+    """A forked process that leads a process group, and what it said when it ended."""
+
+    pid: int
+    pipe: int
+    code: int | None = None
+
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is None
+
+    def end(self, seconds: float = 60.0) -> Any:
+        """Waits for it; returns what its task returned. A driver that does not end fails the test."""
+        patience = time.monotonic() + seconds
+        while self.alive():
+            if time.monotonic() > patience:
+                os.killpg(self.pid, signal.SIGKILL)
+                raise AssertionError(f"the driver has not ended after {seconds} s")
+            time.sleep(0.01)
+        with os.fdopen(self.pipe, "rb") as said:
+            text = said.read()
+        return json.loads(text) if text else None
+
+    def group(self) -> list[int]:
+        """The living processes of its group, itself included."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+                if int(group) == self.pid and state != "Z":
+                    found.append(int(entry.name))
+        return found
+
+
+def fork_driver(task: Callable[[], Any]) -> Driver:
+    """Runs ``task`` in a forked process that leads a group of its own; what it returns must be JSON-able."""
+    reading, writing = os.pipe()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # from Python 3.12 on, forking warns where there are threads
+        child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.setpgid(0, 0)
+            os.close(reading)
+            said = json.dumps(task()).encode()
+            while said:
+                said = said[os.write(writing, said) :]
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with suppress(OSError):  # the child may have done it, and gone, already
+        os.setpgid(child, child)
+    return Driver(child, reading)
 
 
 def register_study(

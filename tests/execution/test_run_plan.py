@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +13,7 @@ from shattering.execution.plan import plan_study
 from shattering.execution.run import execute, weights_sha256
 from shattering.execution.study import Outcome, run_plan
 from shattering.store.store import Store
-from tiny_runs import digits, facts, register_study, tiny_spec
+from tiny_runs import digits, facts, fork_driver, fork_workers, register_study, tiny_spec
 
 TESTS = Path(__file__).parents[1]
 
@@ -135,14 +131,6 @@ def test_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert outcome.store.failure(planned.plan.digests[0]) is None
 
 
-def fork_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that inherit what is imported here, instead of importing it for seconds."""
-    import multiprocessing
-
-    context = multiprocessing.get_context("fork")
-    monkeypatch.setattr("shattering.execution.local.multiprocessing.get_context", lambda method: context)
-
-
 def save_data(path: Path, shift: int) -> None:
     train, test = digits().train, digits().test
     labels = (train.labels + shift) % 10
@@ -175,56 +163,19 @@ def test_data_that_change_after_the_plan_stop_the_sweep(monkeypatch: pytest.Monk
     assert not set(other.plan.digests) & set(planned.plan.digests)
 
 
-SHARER = """
-import json, sys
-sys.path.insert(0, {tests!r})
-import pytest, multiprocessing
-from tiny_runs import register_study, tiny_spec
-from shattering.core.record import results_digest
-from shattering.execution.plan import plan_study
-from shattering.execution.study import run_plan
-context = multiprocessing.get_context("fork")
-multiprocessing.get_context = lambda method: context
-with pytest.MonkeyPatch.context() as patch:
-    register_study(patch, lambda request: [tiny_spec(seed=seed, training__max_steps=60) for seed in range(10)])
-    planned = plan_study("tiny-study")
-    print("ready", flush=True)
-    sys.stdin.readline()
-    outcome = run_plan(planned, out=sys.argv[1], jobs=1, quiet=True)
-    records = outcome.store.records(planned.plan.digests)
-    print(json.dumps([outcome.computed, len(records), results_digest(records)]))
-"""
-
-
-def test_two_drivers_share_one_store(tmp_path: Path) -> None:
+def test_two_drivers_share_one_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each run is committed once, and both see them all."""
-    command = [sys.executable, "-W", "ignore", "-c", SHARER.format(tests=str(TESTS)), str(tmp_path / "store")]
-    drivers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
-        for _ in range(2)
-    ]
-    for driver in drivers:
-        assert driver.stdout.readline() == "ready\n"
-    told = []
-    for driver in drivers:
-        driver.stdin.write("go\n")
-        driver.stdin.flush()
-    for driver in drivers:
-        out, _ = driver.communicate(timeout=120)
-        assert driver.returncode == 0
-        told.append(json.loads(out))
+    fork_workers(monkeypatch)
+    register_study(monkeypatch, lambda request: [tiny_spec(seed=seed, training__max_steps=60) for seed in range(10)])
+    planned = plan_study("tiny-study")
+    wanted = results_digest(execute(spec, digits())[0] for spec in planned.plan.specs)
+
+    def share() -> list[object]:
+        outcome = run_plan(planned, out=tmp_path / "store", jobs=1, quiet=True)
+        records = outcome.store.records(planned.plan.digests)
+        return [outcome.computed, len(records), results_digest(records)]
+
+    told = [driver.end() for driver in [fork_driver(share), fork_driver(share)]]
     assert sum(computed for computed, _, _ in told) == 10
-    assert all(computed > 0 for computed, _, _ in told)
-    assert [count for _, count, _ in told] == [10, 10]
-    specs = plan_digests(10)
-    assert {digest for _, _, digest in told} == {specs}
+    assert [part[1:] for part in told] == [[10, wanted], [10, wanted]]
     assert len(list((tmp_path / "store" / "runs").iterdir())) == 10
-
-
-def plan_digests(count: int) -> str:
-    from shattering.core.study import Request
-    from shattering.execution.plan import _resolved
-
-    request = Request("small", digits().facts)
-    specs = [_resolved(tiny_spec(seed=seed, training__max_steps=60), request) for seed in range(count)]
-    return results_digest(execute(spec, digits())[0] for spec in specs)

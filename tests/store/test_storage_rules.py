@@ -18,6 +18,7 @@ WRITING = {
 }  # fmt: skip
 OF_OS = {"replace", "remove", "open", "write", "link"}
 MODULES = {"shutil", "tempfile", "fcntl"}
+HARMLESS = {"get_terminal_size", "which"}
 CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "st_mtime", "st_mtime_ns", "st_ctime", "gmtime", "localtime"}
 
 GUARDED = [path for place in ("store", "execution", "report", "cli") for path in sorted((ROOT / place).rglob("*.py"))]
@@ -29,7 +30,9 @@ def direct_writes(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            found += [f"line {node.lineno}: import of {name}" for name in named if name.split(".")[0] in MODULES]
+            # Of `import shutil` alone the calls are looked at, below.
+            harmless = {alias.name for alias in node.names} <= HARMLESS | {"shutil"}
+            found += [f"line {node.lineno}: {n}" for n in named if n.split(".")[0] in MODULES and not harmless]
         if not isinstance(node, ast.Call):
             continue
         function = node.func
@@ -43,7 +46,8 @@ def direct_writes(source: str) -> list[str]:
         if not isinstance(function, ast.Attribute):
             continue
         owner = function.value.id if isinstance(function.value, ast.Name) else ""
-        writes = function.attr in WRITING or (owner == "os" and function.attr in OF_OS)
+        writes = function.attr in WRITING or (owner == "shutil" and function.attr not in HARMLESS)
+        writes = writes or (owner == "os" and function.attr in OF_OS)
         nowhere = "os.devnull" in [ast.unparse(argument) for argument in node.args]
         if (writes or (function.attr == "open" and to_write)) and owner not in ("io", "self") and not nowhere:
             found.append(f"line {node.lineno}: {owner}.{function.attr}")
@@ -63,6 +67,7 @@ def test_only_core_io_writes(path):
         "os.open('x', os.O_WRONLY)",
         "os.remove('x')",
         "from shutil import rmtree",
+        "import shutil; shutil.move(a, b)",
         "path.write_text('x')",
         "(root / 'x').mkdir()",
         "os.replace(a, b)",
@@ -82,6 +87,8 @@ def test_the_rule_finds_what_it_forbids(source):
         "open('wax', encoding='ascii')",
         "path.open('rb')",
         "path.read_text()",
+        "from shutil import get_terminal_size",
+        "import shutil; shutil.get_terminal_size()",
         "items.remove(3)",
         "'a'.replace('b', 'c')",
         "Store.open(path, write=True)",

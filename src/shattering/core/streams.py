@@ -65,7 +65,8 @@ class Stream:
 
     def permutation(self, size: int, index: int = 0) -> NDArray[np.int64]:
         """A permutation of ``0 … size-1``, shape ``[size]``."""
-        return self.permutations(np.array([index]), size)[0]
+        order: NDArray[np.int64] = self.permutations(np.array([index]), size)[0]
+        return order
 
     def normals(self, indices: NDArray[np.integer], size: int) -> NDArray[np.int32]:
         """Standard normal numbers times ``NORMAL_ONE``, int32 of shape ``[len(indices), size]``; extremes ±17,715."""

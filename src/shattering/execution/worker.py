@@ -114,8 +114,12 @@ def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -
             told = time.monotonic()
             connection.send(Saw(job.key, row))
 
+    def should_stop() -> bool:
+        alive()  # asked between the batches of an evaluation, too, which may be long
+        return bool(stop.value)
+
     control = Control(
-        should_stop=lambda: bool(stop.value),
+        should_stop=should_stop,
         beat=alive,
         saw=saw,
         checkpoints=checkpoints,

@@ -19,7 +19,7 @@ def rising_trend(levels: Sequence[float], values: Sequence[float]) -> tuple[floa
 
     Args:
         levels: at least two distinct ones.
-        values: one per level given, repeated levels for repeated runs.
+        values: one per level given, repeated levels for repeated runs; at least two distinct ones.
 
     Returns:
         The correlation, in [-1, 1], and the test; its smallest attainable p is 0.001.

@@ -126,9 +126,9 @@ def _specification(
     banded = max(len(line) for line in lines.values()) >= BAND_FROM
     facet = len(panels) > 1
     inner = {
-        "width": 340 if facet else 640,
-        "height": 240 if facet else 320,
-        "layer": _layers(figure, series, kinds, banded),
+        "width": 360 if facet else 760,
+        "height": 240 if facet else 340,
+        "layer": _layers(figure, rows, series, kinds, banded, "child_width" if facet else "width"),
     }
     spec: dict[str, Any] = {
         "$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json",
@@ -170,22 +170,25 @@ def _row(point: Point, figure: Figure) -> dict[str, Any]:
     return row
 
 
-def _layers(figure: Figure, series: list[str], kinds: list[str], banded: bool) -> list[dict[str, Any]]:
-    x, y = _channel("x", figure.x), _channel("y", figure.y)
+def _layers(
+    figure: Figure, rows: list[dict[str, Any]], series: list[str], kinds: list[str], banded: bool, wide: str
+) -> list[dict[str, Any]]:
+    x = _channel("x", figure.x, max(row["x"] for row in rows if "x" in row))
+    y = _channel("y", figure.y, max(row["y"] for row in rows))
     colours = [PALETTE[place % len(PALETTE)] for place in range(len(series))]
     colour: dict[str, Any] = {
         "field": "series",
         "type": "nominal",
         "title": None,
         "scale": {"domain": series, "range": colours},
-        "legend": {"symbolType": "stroke"} if len(series) > 1 else None,
+        "legend": {"symbolType": "stroke", "symbolOpacity": 1} if len(series) > 1 else None,
     }
     dash = {
         "field": "kind",
         "type": "nominal",
         "title": None,
         "scale": {"domain": kinds, "range": [DASHES[place % len(DASHES)] for place in range(len(kinds))]},
-        "legend": {"symbolType": "stroke"} if len(kinds) > 1 else None,
+        "legend": {"symbolType": "stroke", "symbolOpacity": 1} if len(kinds) > 1 else None,
     }
     names = [
         {"field": "series", "title": "series"},
@@ -201,41 +204,45 @@ def _layers(figure: Figure, series: list[str], kinds: list[str], banded: bool) -
         "mark": {"type": "area", "opacity": 0.16} if banded else {"type": "rule", "strokeWidth": 1.5},
         "encoding": ends,
     }
-    label = {"type": "text", "align": "right", "dy": -6, "x": {"expr": "width"}, "color": "#555", "fontSize": 11}
-    return [
-        {"transform": [rules], "mark": {"type": "rule", "strokeDash": [2, 3], "color": "#777"}, "encoding": {"y": y}},
-        {"transform": [rules], "mark": label, "encoding": {"y": y, "text": {"field": "rule", "type": "nominal"}}},
-        spread,
+    label = {"type": "text", "align": "right", "dy": -6, "x": {"expr": wide}, "color": "#555", "fontSize": 11}
+    # A layer without rows would make the runtime warn of an axis without extent.
+    layers: list[dict[str, Any]] = []
+    if any(row["role"] == "rule" for row in rows):
+        rule = {"type": "rule", "strokeDash": [2, 3], "color": "#777"}
+        layers.append({"transform": [rules], "mark": rule, "encoding": {"y": y}})
+        names_rule = {"y": y, "text": {"field": "rule", "type": "nominal"}}
+        layers.append({"transform": [rules], "mark": label, "encoding": names_rule})
+    if any("low" in row for row in rows):
+        layers.append(spread)
+    layers.append(
         {
             "transform": [points],
             # Clicking a name in the legend fades the others.
             "params": [{"name": "picked", "select": {"type": "point", "fields": ["series"]}, "bind": "legend"}],
             "mark": {"type": "line", "strokeWidth": 2},
             "encoding": {"x": x, "y": y, "color": colour, "strokeDash": dash, "opacity": faded},
-        },
-        {
-            "transform": [points, {"filter": "!datum.censored"}],
-            "mark": {"type": "circle", "size": 14 if banded else 40},
-            "encoding": {"x": x, "y": y, "color": colour, "opacity": faded, "tooltip": names},
-        },
-        {
-            "transform": [points, {"filter": "datum.censored === true"}],
-            "mark": {"type": "point", "shape": "arrow", "size": 260, "filled": True, "yOffset": -8},
-            "encoding": {"x": x, "y": y, "color": colour, "opacity": faded, "tooltip": names},
-        },
-    ]
+        }
+    )
+    encoding = {"x": x, "y": y, "color": colour, "opacity": faded, "tooltip": names}
+    if any(row["role"] == "point" and "censored" not in row for row in rows):
+        mark: dict[str, Any] = {"type": "circle", "size": 14 if banded else 40}
+        layers.append({"transform": [points, {"filter": "!datum.censored"}], "mark": mark, "encoding": encoding})
+    if any("censored" in row for row in rows):
+        mark = {"type": "point", "shape": "arrow", "size": 260, "filled": True, "yOffset": -8}
+        layers.append({"transform": [points, {"filter": "datum.censored"}], "mark": mark, "encoding": encoding})
+    return layers
 
 
-def _channel(field: str, axis: Axis) -> dict[str, Any]:
+def _channel(field: str, axis: Axis, largest: float) -> dict[str, Any]:
     scale: dict[str, Any] = {"type": axis.scale}
-    style: dict[str, Any] = {"tickCount": 6}
+    plain = "~s" if largest >= 10_000 else "~g"
+    style: dict[str, Any] = {"format": plain, "tickCount": 6}
     if axis.scale == "log":
-        style = {"format": "~s", "labelOverlap": "greedy", "tickCount": 5}
+        style.update({"labelOverlap": "greedy", "tickCount": 5})
     else:
         scale["zero"] = axis.percent and field == "y"
-        style["format"] = ".0%" if axis.percent else "~s"
-    if axis.percent and axis.scale == "log":
-        style["format"] = "~%"
+    if axis.percent:
+        style["format"] = ".0%" if axis.scale == "linear" else "~%"
     return {"field": field, "type": "quantitative", "title": axis.title, "scale": scale, "axis": style}
 
 

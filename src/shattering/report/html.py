@@ -217,7 +217,7 @@ def _provenance(records: Iterable[Record]) -> list[tuple[str, str]]:
     values: dict[str, set[str]] = {}
     for record in records:
         for name, value in record.provenance.items():
-            if not isinstance(value, float) and name not in ("ended", "began", "peak_bytes"):
+            if value and not isinstance(value, float) and name not in ("ended", "began", "peak_bytes"):
                 values.setdefault(name, set()).add(str(value))
     peak = max((int(record.provenance.get("peak_bytes", 0)) for record in records), default=0)
     rows = [(name, ", ".join(sorted(found))) for name, found in sorted(values.items()) if len(found) <= 8]
