@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from report_demo import demo_study
 
 from shattering.core.study import Study, studies
-from tests.report.demo import demo_study
 
 
 @pytest.fixture

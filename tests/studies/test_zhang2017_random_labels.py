@@ -96,7 +96,7 @@ def test_table_1_has_all_rows_and_both_columns(paper_specs, record_of) -> None:
         estimate = claim.estimate(records)
         assert estimate is not None, claim.source
         (row,) = {setting(specs[digest]) for digest in estimate.runs}
-        assert len(estimate.runs) == estimate.planned == 3, claim.source
+        assert len(estimate.runs) == estimate.considered == 3, claim.source
         assert claim.quantity not in found.setdefault(row, {}), claim.source
         found[row][claim.quantity] = 100 * claim.published
         assert (claim.provenance, claim.data, claim.unit) == ("Q-tab", "cifar10", "1")

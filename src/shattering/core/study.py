@@ -89,7 +89,7 @@ class Estimate:
         value: the estimate.
         low, high: ends of the interval; none with fewer than three runs.
         runs: digests of the runs it was computed from.
-        planned: how many runs were planned for it.
+        considered: how many recorded runs bear on it, those without a number (diverged, failed) included.
         note: how it was obtained, with what was censored or left out ("17 of 20; 3 diverged").
     """
 
@@ -97,7 +97,7 @@ class Estimate:
     low: float | None
     high: float | None
     runs: tuple[str, ...]
-    planned: int
+    considered: int
     note: str = ""
 
 

@@ -84,7 +84,7 @@ def sizes(request: Request, model: str) -> Sizes:
     """The sizes for a model at the request's scale; models we know nothing of get those of an MLP on digits."""
     if request.scale == "paper":
         steps = PAPER_EPOCHS * EPOCH_STEPS
-        return Sizes(None, None, 128, PAPER_RATES.get(model, 0.1), steps, steps)
+        return Sizes(None, None, min(128, request.data.train_size), PAPER_RATES.get(model, 0.1), steps, steps)
     if request.scale == "smoke":
         train = min(SMOKE.train or 0, request.data.train_size)
         return Sizes(train, min(64, request.data.test_size), min(32, train), SMOKE.rate, SMOKE.steps, SMOKE.fit_steps)
@@ -99,7 +99,7 @@ def crop_side(request: Request, *, augmented: bool = False) -> int | None:
     """28 for CIFAR, as in the paper; elsewhere no crop, or seven eighths of the side where random crops need room."""
     if len(request.data.input_shape) != 3:
         return None
-    side = request.data.input_shape[0]
+    side = min(request.data.input_shape[:2])
     if request.data.name.startswith("cifar"):
         return 28
     return side * 7 // 8 if augmented else None
@@ -159,6 +159,7 @@ def protocol(
             batch_size=at.batch,
             schedule="exponential" if paper else "constant",
             decay=decay if paper else 0.95,
+            decay_steps=EPOCH_STEPS if paper else None,
             augmentation=augmentation,
             max_steps=epochs * EPOCH_STEPS if paper and epochs else steps,
             stop_when_fitted=not (paper or to_the_end),
@@ -260,7 +261,8 @@ def accuracy_of(records: Sequence[Record], name: str) -> Estimate | None:
     if not ended:
         return None
     size = "test_size" if name.startswith("test") else "train_size"
-    examples = int(ended[0].summary[size] or 1)
+    # Of models tested on unequal numbers of examples the fewest count, which makes the interval too wide, if anything.
+    examples = min(int(record.summary[size] or 1) for record in ended)
     value, low, high = accuracy_interval([float(record.last[name]) for record in ended], examples)
     return Estimate(value, low, high, tuple(record.digest for record in ended), len(records), counted(records))
 
@@ -320,13 +322,18 @@ Runs = Callable[[Records], list[Record]]
 
 
 def fits(runs: Runs) -> Effect:
-    """Every run reaches 99% training accuracy."""
+    """Every run reaches 99% training accuracy; runs that failed by an error are no evidence either way."""
 
     def holds(records: Records) -> bool | None:
-        chosen = runs(records)
-        return all(record.status is Status.DONE for record in chosen) if chosen else None
+        ended = [record for record in runs(records) if record.status is not Status.FAILED]
+        return all(record.status is Status.DONE for record in ended) if ended else None
 
     return Effect("every run fits its training set to 99%", holds)
+
+
+def distinct(specs: list[RunSpec]) -> list[RunSpec]:
+    """The specs without repetitions, in order."""
+    return list({spec.digest: spec for spec in specs}.values())
 
 
 def chance_effect(runs: Runs) -> Effect:

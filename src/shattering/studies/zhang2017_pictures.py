@@ -39,15 +39,18 @@ def _accuracy_reading(records: Records) -> str:
         found = accuracy_of(runs, "test_accuracy")
         if found is not None:
             tested[name.replace("_", " ")] = found.value
-    parts = [f"{value:.0%} on {name}" for name, value in tested.items()]
-    return f"Training accuracies meet at the top; test accuracies do not: on average {', '.join(parts)}."
+    fitted = [record for record in plain(records) if record.status is Status.DONE]
+    parts = [f"{value:.0%} with {name}" for name, value in tested.items()]
+    said = f"; final test accuracy is {', '.join(parts)}, on average" if parts else ""
+    return f"{len(fitted)} of {len(plain(records))} runs end at a training accuracy of 99% or more{said}."
 
 
 def _slowdown_reading(records: Records) -> str:
     worst = max(slowdown_points(records), key=lambda point: point.y)
+    bound = "at least " if any(point.censored for point in slowdown_points(records)) else ""
     return (
-        f"The largest slowdown is {worst.y:.1f} ({worst.series} at p = {worst.x:g}); a factor like this is the whole "
-        "price, in time, of fitting noise."
+        f"The largest slowdown is {bound}{worst.y:.1f} ({worst.series} at p = {worst.x:g}): the whole price, in steps, "
+        "of fitting noise in place of true labels."
     )
 
 

@@ -7,10 +7,12 @@ from shattering.core.spec import RunSpec
 from shattering.core.study import Claim, Records, Request, Study, register
 from shattering.measures.time_to_fit import slowdown
 from shattering.studies.zhang2017 import (
+    PAPER_RATES,
     ZHANG_2017,
     Row,
     accuracy_of,
     chance,
+    distinct,
     expected_steps,
     protocol,
     row_claims,
@@ -18,6 +20,7 @@ from shattering.studies.zhang2017 import (
     weight,
 )
 from shattering.studies.zhang2017_figure1 import conditions_claim, error_claim, order_claim, runs_of, slowdown_claim
+from shattering.studies.zhang2017_figures import plain
 from shattering.studies.zhang2017_pictures import FIGURES
 
 INPUTS = ("shuffled_pixels", "random_pixels", "gaussian")
@@ -81,9 +84,9 @@ def specs(request: Request) -> list[RunSpec]:
                 runs.append(protocol(request, model, corruption, seed))
             for level in LEVELS[request.scale]:
                 runs.append(protocol(request, model, "partially_corrupted_labels", seed, level=level))
-        if request.scale == "paper" and not request.models:
+        if request.scale == "paper" and not request.models and _is_image(request):
             runs += [_row_spec(request, row, seed) for row in ROWS]
-    return runs
+    return distinct(runs)
 
 
 def _models(request: Request) -> tuple[str, ...]:
@@ -128,60 +131,58 @@ def _claims() -> tuple[Claim, ...]:
 
 def answer(records: Records) -> str:
     """Whether the networks fitted the noise, at what price, and what they learned from it."""
-    random = [record for record in records if record.spec.corruption.name == "random_labels"]
-    true = [record for record in records if record.spec.corruption.name == "true_labels"]
+    random = [record for record in plain(records) if record.spec.corruption.name == "random_labels"]
+    true = [record for record in plain(records) if record.spec.corruption.name == "true_labels"]
     tested, learned = accuracy_of(random, "test_accuracy"), accuracy_of(true, "test_accuracy")
     if tested is None:
         return "No run on random labels has ended yet, so there is no answer. Run the same command again to go on."
     fitted = sum(record.status is Status.DONE for record in random)
     first = (
-        f"{fitted} of {len(random)} trainings on random labels fitted them to 99% or more, though their test accuracy "
-        f"is {tested.value:.1%} where guessing gives {chance(random):.0%}"
+        f"{fitted} of {len(random)} trainings on random labels fitted them to 99% or more; their test accuracy is "
+        f"{tested.value:.1%} where guessing gives {chance(random):.0%}"
     )
     first += f" (and {learned.value:.1%} after training on true labels)." if learned else "."
     found = [
         (model, slowdown(runs_of(model, records, "random_labels"), runs_of(model, records, "true_labels")))
         for model in dict.fromkeys(record.spec.model.name for record in random)
     ]
-    ratios = [f"{pair.value:.1f} times as many for {model}" for model, pair in found if pair is not None]
+    ratios = [
+        f"{'more than ' if pair.censored else ''}{pair.value:.1f} for {model}"
+        for model, pair in found
+        if pair is not None
+    ]
     if not ratios:
         return first + " How much longer that takes than fitting true labels cannot be told yet."
-    return (
-        f"{first} Fitting noise took longer by a small factor only: {', '.join(ratios)} optimizer steps as true labels."
-    )
+    return f"{first} Optimizer steps to fit them, as a multiple of those to fit true labels: {', '.join(ratios)}."
 
 
 def differences(request: Request) -> tuple[str, ...]:
     """How the runs differ from the paper's."""
-    if request.scale == "paper" and request.data.name == "cifar10":
-        return tuple(note for note in request.data.notes)
     told = []
     if request.data.name != "cifar10":
         told.append(f"The data are {request.data.name}, not CIFAR-10: numbers are shown, effects are judged.")
-    if request.scale != "paper":
-        for model in _models(request):
-            at = sizes(request, model)
-            train = at.train or request.data.train_size
-            test = at.test or request.data.test_size
-            told.append(
-                f"{model}: {train:,} of {request.data.train_size:,} training examples (each seed draws its own), "
-                f"tested on {test:,}; batches of {at.batch}, at most {at.steps:,} steps."
-            )
+    if request.scale == "paper":
+        return (*told, *request.data.notes)
+    for model in _models(request):
+        at = sizes(request, model)
+        train, test = at.train or request.data.train_size, at.test or request.data.test_size
+        usual = PAPER_RATES.get(model)
+        rate = f"a rate of {at.rate:g}" + (f" (the paper's is {usual:g})" if usual not in (None, at.rate) else "")
         told.append(
-            "The learning rate is constant. The paper multiplies it by 0.95 after each epoch of 50,000 images (391 "
-            "steps); tied to a subset's few steps an epoch, the decay would starve the training."
+            f"{model}: {train:,} of {request.data.train_size:,} training examples (each seed draws its own), tested on "
+            f"{test:,}; batches of {at.batch}, {rate}, at most {at.steps:,} steps."
         )
-        told.append("Training stops when the training set is fitted to 99%; the paper trains on.")
-        told.append(
-            "The rows of Table 1 with weight decay, random crops, or without batch norm are left to --scale paper."
-        )
-        if "inception" in _models(request):
+        if model == "inception" and at.rate < PAPER_RATES[model]:
             told.append(
-                "The Inception learns at 0.02 with batches of 64, not at 0.1 with 128: with so few steps the "
-                "statistics that batch norm uses in evaluation lag behind weights that move faster."
+                "The Inception learns more slowly than the paper's because so few steps leave the statistics that "
+                "batch norm uses in evaluation behind weights that move faster."
             )
-    if request.data.name == "digits":
-        told.append("The MLPs learn at a rate of 0.1 on digits, whose 64 inputs are far fewer than 2,352.")
+    told.append(
+        "The learning rate is constant. The paper multiplies it by 0.95 after each epoch of 50,000 images (391 steps); "
+        "tied to a subset's few steps an epoch, the decay would starve the training."
+    )
+    told.append("Training stops when the training set is fitted to 99%; the paper trains on.")
+    told.append("Rows of Table 1 with weight decay, random crops, or without batch norm are left to --scale paper.")
     return (*told, *request.data.notes)
 
 

@@ -26,6 +26,7 @@ from shattering.studies.zhang2017 import (
     Row,
     accuracy_of,
     counted,
+    distinct,
     expected_steps,
     protocol,
     row_claims,
@@ -101,7 +102,7 @@ def specs(request: Request) -> list[RunSpec]:
             runs += [_augmented(request, model, kind, seed) for kind in ("crop", "full")]
         for model, fields in _long_models(request):
             runs.append(protocol(request, model, "true_labels", seed, fields=fields, budget=BUDGET, to_the_end=True))
-    return runs
+    return distinct(runs)
 
 
 def _augmented(request: Request, model: str, kind: Literal["crop", "full"], seed: int) -> RunSpec:
@@ -214,8 +215,8 @@ def _helps(records: Records) -> bool | None:
 
 
 def _fails(records: Records) -> bool | None:
-    runs = ALEXNET_DECAY.runs(records)
-    return all(record.status is not Status.DONE for record in runs) if runs else None
+    ended = [record for record in ALEXNET_DECAY.runs(records) if record.status is not Status.FAILED]
+    return all(record.status is not Status.DONE for record in ended) if ended else None
 
 
 def _claims() -> tuple[Claim, ...]:

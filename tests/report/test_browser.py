@@ -1,0 +1,57 @@
+"""The page in Chromium: charts are drawn under the policy, in silence, without a request."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from report_demo import demo_plan, demo_store
+
+from shattering.core.record import Status
+from shattering.report.html import write_report
+
+pytestmark = pytest.mark.browser
+HOSTILE = "</script><script>window.gained = 1</script><img src=x onerror='window.gained = 1'>"
+
+
+@pytest.fixture
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as control:
+        running = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize("payload", ["", HOSTILE])
+@pytest.mark.parametrize("width", [1200, 480])
+def test_charts_are_drawn_in_silence(tmp_path, registered, browser, payload, width):
+    registered(payload)
+    plan = demo_plan(payload)
+    statuses = [Status.NOT_FITTED, *[Status.DONE] * 11]
+    path = write_report(demo_store(tmp_path / "store", plan, statuses, payload), plan)
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('.chart svg').length === 2")
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert page.evaluate("window.gained") is None
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelectorAll('.chart path[aria-roledescription]').length") > 0
+
+
+def test_still_pictures_without_scripts(tmp_path, registered, browser):
+    registered()
+    plan = demo_plan()
+    path = write_report(demo_store(tmp_path / "store", plan), plan)
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(path.as_uri())
+    assert page.locator("noscript svg").count() == 2
