@@ -95,3 +95,10 @@ def test_same_points_give_the_same_picture():
     first, second = draw(figure(points), ()), draw(figure(points), ())
     assert first is not None and second is not None
     assert to_svg(first) == to_svg(second)
+
+
+def test_ticks_are_plain_numbers():
+    chart = draw(figure([Point(x, x, "a") for x in (1, 10, 12)]), ())
+    assert chart is not None
+    svg = to_svg(chart)
+    assert ">10</text>" in svg and "1e+" not in svg

@@ -91,7 +91,7 @@ def plan_study(
     _require_knowledge(models, overrides)
     splits = load_data(data, data_dir)
     request = Request(scale, splits.facts, seeds, models, device)
-    specs = [_resolved(override(spec, overrides) if overrides else spec, request) for spec in study.specs(request)]
+    specs = [resolved(override(spec, overrides) if overrides else spec, request) for spec in study.specs(request)]
     unique = {spec.digest: spec for spec in specs}
     if not unique:
         raise SpecError("plan-empty", f"{study.name} plans no run for this request; widen --models or --scale.")
@@ -114,7 +114,7 @@ def _require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> No
             registry.get(model)
 
 
-def _resolved(spec: RunSpec, request: Request) -> RunSpec:
+def resolved(spec: RunSpec, request: Request) -> RunSpec:
     """``spec`` with everything filled in that its identity needs, its names and fields checked."""
     from shattering.corruptions.registry import corruptions, require_fraction
     from shattering.measures.registry import measures

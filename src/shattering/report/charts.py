@@ -235,7 +235,7 @@ def _layers(
 
 def _channel(field: str, axis: Axis, largest: float) -> dict[str, Any]:
     scale: dict[str, Any] = {"type": axis.scale}
-    plain = "~s" if largest >= 10_000 else "~g"
+    plain = "~s" if largest >= 10_000 else ",~r"
     style: dict[str, Any] = {"format": plain, "tickCount": 6}
     if axis.scale == "log":
         style.update({"labelOverlap": "greedy", "tickCount": 5})
