@@ -71,7 +71,7 @@ MODELS = ("segfaults", "leaves", "hangs", "raises", "exits", "killed")
 CAUSES = {
     "segfaults": ("run-crashed", "killed by signal 11, 3 times"),
     "leaves": ("run-crashed", "left with code 7, 3 times"),
-    "hangs": ("run-hung", "no sign of life for 3 s, 3 times"),
+    "hangs": ("run-hung", "no sign of life for 2 s, 3 times"),
     "raises": ("model-raised", "ArithmeticError: no more steps at tiny_networks.py:"),
     "exits": ("model-raised", "SystemExit: enough at tiny_networks.py:"),
     "killed": ("run-crashed", "killed by signal 9, 3 times; use fewer --jobs"),
@@ -86,7 +86,7 @@ def test_networks_that_fail_spoil_only_their_own_runs(monkeypatch: pytest.Monkey
         return [*user, tiny_spec()]
 
     monkeypatch.syspath_prepend(str(TESTS))  # workers look in the path they inherit
-    monkeypatch.setenv("SHATTERING_HANG_SECONDS", "3")
+    monkeypatch.setenv("SHATTERING_HANG_SECONDS", "2")
     # Workers are forked, so that none of the sixteen has to import torch again.
     fork_workers(monkeypatch)
     register_study(monkeypatch, specs)

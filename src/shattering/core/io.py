@@ -25,6 +25,8 @@ SCRATCH = ".tmp-"
 """Beginning of the names of files and folders under construction."""
 
 Payload = bytes | bytearray | memoryview
+Parts = tuple[Payload, ...]
+"""The content of one file in pieces, so that large ones need not be joined in memory."""
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -102,13 +104,16 @@ def write_file(path: Path, data: Payload, scratch: Path | None = None) -> None:
 
 
 def write_folder(
-    path: Path, files: Mapping[str, Payload], scratch: Path | None = None, still: Callable[[], bool] = lambda: True
+    path: Path,
+    files: Mapping[str, Payload | Parts],
+    scratch: Path | None = None,
+    still: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Builds a folder of files aside and renames it into place.
 
     Args:
         path: the folder; it must not be there yet.
-        files: name to bytes, written in this order.
+        files: name to bytes, whole or in parts, written in this order.
         scratch: folder on the same file system to build it in; none: the parent of ``path``.
         still: asked right before the rename; the folder is discarded where it says no.
 
@@ -117,15 +122,17 @@ def write_folder(
 
     Raises `StoreError` naming path and number of bytes.
     """
-    total = sum(memoryview(data).nbytes for data in files.values())
+    content = {name: data if isinstance(data, tuple) else (data,) for name, data in files.items()}
+    total = sum(memoryview(part).nbytes for parts in content.values() for part in parts)
     make_folders(path.parent)
     with told(path, f"Writing {total:,} bytes to"):
         descriptor, temporary = _make_scratch_folder(scratch or path.parent)
         try:
-            for name, data in files.items():
+            for name, parts in content.items():
                 inner = disk.active.create(temporary / name)
                 try:
-                    _fill(inner, memoryview(data).cast("B"))
+                    for part in parts:
+                        _fill(inner, memoryview(part).cast("B"))
                 finally:
                     os.close(inner)
             disk.active.sync_folder(temporary)

@@ -10,16 +10,16 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shattering.core.errors import DataError
+from shattering.core import io
+from shattering.core.errors import DataError, StoreError
 from shattering.data.checks import frozen
 from shattering.data.dataset import Dataset, Moments, Splits
 from shattering.data.files import open_source, show, source_digest
@@ -58,7 +58,7 @@ def cached(kind: str, sources: Sequence[Path], build: Callable[[], Splits]) -> S
     for path, old, new in zip(sources, before, _stamps(sources), strict=True):
         if old != new:
             raise DataError("data-changed", f"{show(path)} changed while it was read; start again when it is complete.")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(StoreError):
         _write(folder, splits)
     return splits
 
@@ -130,38 +130,41 @@ def _splits(body: dict[str, Any], arrays: dict[str, Any]) -> Splits:
 
 
 def _write(folder: Path, splits: Splits) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
-    try:
-        files = {}
-        for name in _ARRAYS:
-            split, part = name.split("_")
-            path = scratch / f"{name}.npy"
-            with path.open("wb") as stream:
-                np.save(stream, getattr(getattr(splits, split), part), allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
-            files[name] = {"size": path.stat().st_size, "sha256": _sha256(path).hexdigest()}
-        train = splits.train
-        assert train.moments is not None
-        body = json.dumps(
-            {
-                "name": train.name,
-                "num_classes": train.num_classes,
-                "divisor": train.divisor,
-                "class_names": train.class_names,
-                "notes": train.notes,
-                "moments": asdict(train.moments),
-                "files": files,
-            }
-        )
-        with (scratch / "entry.json").open("w", encoding="utf-8") as text:
-            json.dump({"body": body, "sha256": hashlib.sha256(body.encode()).hexdigest()}, text)
-            text.flush()
-            os.fsync(text.fileno())
-        if folder.exists():
-            # Only a damaged entry gets here; processes that have it mapped keep their pages.
-            shutil.rmtree(folder)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    files = {}
+    facts = {}
+    for name in _ARRAYS:
+        split, part = name.split("_")
+        parts = _npy(getattr(getattr(splits, split), part))
+        digest = hashlib.sha256()
+        for piece in parts:
+            digest.update(piece)
+        files[f"{name}.npy"] = parts
+        facts[name] = {"size": sum(piece.nbytes for piece in parts), "sha256": digest.hexdigest()}
+    train = splits.train
+    assert train.moments is not None
+    body = json.dumps(
+        {
+            "name": train.name,
+            "num_classes": train.num_classes,
+            "divisor": train.divisor,
+            "class_names": train.class_names,
+            "notes": train.notes,
+            "moments": asdict(train.moments),
+            "files": facts,
+        }
+    )
+    wrapped = json.dumps({"body": body, "sha256": hashlib.sha256(body.encode()).hexdigest()})
+    files["entry.json"] = (memoryview(wrapped.encode()),)
+    io.make_folders(folder.parent)
+    io.clean_scratch(folder.parent)
+    # Only a damaged entry can be there; processes that have it mapped keep their pages.
+    io.remove(folder)
+    io.write_folder(folder, files)
+
+
+def _npy(array: np.ndarray[Any, Any]) -> tuple[memoryview, ...]:
+    """An ``.npy`` file, its header and its values apart: a second copy of the values might not fit in memory."""
+    array = np.ascontiguousarray(array)
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    return memoryview(header.getvalue()), array.reshape(-1).view(np.uint8).data

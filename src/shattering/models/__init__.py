@@ -1,0 +1,1 @@
+"""Networks: those of the papers, and the user's own."""

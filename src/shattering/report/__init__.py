@@ -1,0 +1,1 @@
+"""Tables, charts and HTML of what a store holds; trains nothing."""

@@ -20,7 +20,7 @@ from shattering.report.charts import Chart, draw, runtime, to_png, to_svg
 from shattering.report.evidence import Evidence, gather
 from shattering.report.settings import corruption_text, model_text, settings
 from shattering.report.summary import REPORT_FILE, seeds_behind, summary_of
-from shattering.report.words import STATUSES, VERDICTS, interval, number, published, seeds_text, spent
+from shattering.report.words import STATUSES, VERDICTS, half_width, interval, number, published, seeds_text, spent
 from shattering.store.store import Store
 
 FEW_SEEDS = 5
@@ -134,7 +134,7 @@ def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], 
 def _claim(evidence: Evidence, place: int) -> dict[str, Any]:
     judgement = evidence.judgements[place]
     claim, estimate = judgement.claim, judgement.estimate
-    tolerance = number(claim.tolerance, claim.unit) if claim.published is not None and claim.tolerance else ""
+    tolerance = half_width(claim.tolerance, claim.unit) if claim.published is not None and claim.tolerance else ""
     return {
         "source": claim.source,
         "quantity": claim.quantity,

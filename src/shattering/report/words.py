@@ -56,6 +56,11 @@ def published(value: float | None, unit: str) -> str:
     return f"{round(100 * value, 4):g}%" if unit == "1" else number(value, unit)
 
 
+def half_width(value: float, unit: str) -> str:
+    """How far a band reaches to either side; of fractions in percentage points: ``0.5 points``."""
+    return f"{round(100 * value, 4):g} points" if unit == "1" else number(value, unit)
+
+
 def interval(low: float | None, high: float | None, unit: str) -> str:
     """``[96.1%, 98.4%]``, or nothing where there is none."""
     return "" if low is None or high is None else f"[{number(low, unit)}, {number(high, unit)}]"

@@ -1,0 +1,1 @@
+"""Records on disk: written whole, verified when read, leased while computed."""

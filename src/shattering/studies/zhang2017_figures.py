@@ -52,7 +52,7 @@ def models_of(records: Records) -> list[str]:
 
 def curve(runs: Sequence[Record], name: str, series: str, panel: str, kind: str) -> list[Point]:
     """Mean over seeds of a number against steps, with its interval; a run that has ended keeps its last value."""
-    steps = sorted({int(row["step"]) for record in runs for row in record.rows if name in row})
+    steps = _logarithmic({int(row["step"]) for record in runs for row in record.rows if name in row})
     if len(steps) > MOST_STEPS:
         steps = sorted({steps[round(i * (len(steps) - 1) / (MOST_STEPS - 1))] for i in range(MOST_STEPS)})
     points = []
@@ -64,8 +64,13 @@ def curve(runs: Sequence[Record], name: str, series: str, panel: str, kind: str)
                 low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (low, high))
             elif low is not None:
                 low = max(0.0, low)
-            points.append(Point(max(step, 1), mean, series, low, high, kind, panel))
+            points.append(Point(step, mean, series, low, high, kind, panel))
     return points
+
+
+def _logarithmic(steps: set[int]) -> list[int]:
+    """The steps that a logarithmic axis can show: initialisation, step 0, is left out."""
+    return sorted(step for step in steps if step > 0)
 
 
 def curves(records: Records, names: dict[str, str]) -> list[Point]:
@@ -143,7 +148,7 @@ def separation_points(records: Records) -> list[Point]:
     for model, levels in _by_level(records).items():
         clean = {run.spec.seed: run for run in levels.get(0.0, [])}
         pairs = [(clean[run.spec.seed], run) for run in levels.get(1.0, []) if run.spec.seed in clean]
-        steps = sorted({int(row["step"]) for real, _ in pairs for row in real.rows})
+        steps = _logarithmic({int(row["step"]) for real, _ in pairs for row in real.rows})
         for step in steps:
             ratios = []
             for real, random in pairs:
@@ -153,11 +158,11 @@ def separation_points(records: Records) -> list[Point]:
             if ratios:
                 mean, low, high = mean_interval(ratios)
                 low = None if low is None else max(low, 0.0)
-                points.append(Point(max(step, 1), mean, model, low, high))
+                points.append(Point(step, mean, model, low, high))
     return points
 
 
-STEPS = Axis("optimizer steps (1 stands for initialisation as well)", scale="log")
+STEPS = Axis("optimizer steps", scale="log")
 LEVEL = Axis("probability that a label is redrawn at random, p")
 ACCURACY = Axis("accuracy", percent=True)
 
