@@ -230,7 +230,7 @@ def test_a_model_that_breaks_in_training(place: Place) -> None:
     assert ended.code == 6
     counts = ended.answer["runs"]
     assert counts["failed"] == sum(counts.values()) > 0
-    assert "the 17th example is too many" in ended.err and "networks.py, line 11" in ended.err
+    assert "the 17th example is too many" in ended.err and "networks.py:11" in ended.err
     failed = place.type("show", "broken", "--json").answer["runs"][0]
     told = place.type("show", "broken", failed["digest"])
     assert failed["status"] == "failed" and "the 17th example is too many" in told.out

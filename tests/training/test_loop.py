@@ -105,11 +105,31 @@ def test_fitted_run_is_done_at_the_end_of_an_epoch() -> None:
     assert record.summary["steps_to_fit"] % 3 == 0
     assert record.summary["epochs_to_fit"] == record.summary["steps_to_fit"] / 3
     assert record.last["train_accuracy"] >= 0.9
-    assert all(row["train_accuracy"] < 0.9 for row in record.rows[:-1] if row["step"] % 3 == 0)
     hits = record.examples["prediction"] == record.examples["label"]
     assert float(hits.mean()) == record.last["train_accuracy"]
     examples = prepare(corrupted(digits(), spec).train, spec)
     assert evaluate(model, examples, spec).accuracy(examples.labels) == record.last["train_accuracy"]
+
+
+@pytest.mark.parametrize("every, points", [(0, 0), (1, 0), (3, 4), (0, 12)])
+def test_what_is_measured_does_not_move_the_time_to_fit(every: int, points: int) -> None:
+    spec = tiny_spec(model__fields__width=64, training__fit_accuracy=0.9, training__max_steps=300)
+    plain = execute(spec, digits())[0]
+    schedule = spec.measures.model_copy(update={"every_epochs": every, "points_per_decade": points})
+    other, _ = execute(spec.model_copy(update={"measures": schedule}), digits())
+    assert other.summary["steps_to_fit"] == plain.summary["steps_to_fit"]
+    assert other.weights_sha256 == plain.weights_sha256
+
+
+def test_augmented_batches_do_not_hide_the_fit() -> None:
+    """Their running accuracy stays low, so the criterion is evaluated at every epoch's end."""
+    spec = tiny_spec(
+        model__fields__width=64, training__fit_accuracy=0.9, training__max_steps=600, training__augmentation="full",
+        data__crop=7, measures__every_epochs=0,
+    )  # fmt: skip
+    record, _ = execute(spec, digits())
+    assert record.status is Status.DONE
+    assert record.summary["steps_to_fit"] < 600
 
 
 def test_training_may_go_on_after_the_fit() -> None:

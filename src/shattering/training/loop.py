@@ -75,8 +75,10 @@ def train(
     """Trains until the fit criterion is met, the budget is spent, or the loss is not finite.
 
     The fit criterion is the training accuracy, in evaluation mode on all training examples, at the end of an epoch. It
-    is evaluated where a snapshot is due, and where the epoch's running accuracy (which costs nothing) is within 0.1 of
-    the criterion. Batches follow the stream ``order`` (a permutation per epoch), augmentation the stream
+    is evaluated where the epoch's running accuracy, which costs nothing, is within 0.1 of the criterion (at every
+    epoch's end where the batches are augmented or the forward pass is random, since their accuracy then tells little),
+    and where the budget ends; never because a snapshot is due, so that what is measured does not move the time to fit.
+    Batches follow the stream ``order`` (a permutation per epoch), augmentation the stream
     ``augmentation``, dropout a generator seeded per step by the stream ``dropout``; so the position in the training is
     told by the step alone, and a resumed training continues to the bit.
 
@@ -106,7 +108,8 @@ def train(
         if progress.step > progress.looked_at:
             if random_forward:  # a user's network may draw even in evaluation mode
                 torch.manual_seed(Stream(spec.seed_of("dropout"), "evaluation").integer(progress.step))
-            snapshot = _look(model, examples, spec, progress, epoch_steps, logarithmic, should_stop)
+            telling = not random_forward and spec.training.augmentation == "none"
+            snapshot = _look(model, examples, spec, progress, epoch_steps, logarithmic, telling, should_stop)
             if snapshot is not None:
                 yield snapshot
                 # Only now: a caller stopped while it measured has not seen this snapshot.
@@ -172,10 +175,12 @@ def _look(
     progress: Progress,
     epoch_steps: int,
     logarithmic: frozenset[int],
+    telling: bool,
     should_stop: Callable[[], bool],
 ) -> Snapshot | None:
     """What there is to see after an update: a snapshot that is due, the fit criterion met, the budget spent.
 
+    ``telling`` says whether the running accuracy of the batches tells how near the criterion is.
     Wherever there is something to see the training set is evaluated, so a loss that is not finite ends the training
     before anything is measured.
     """
@@ -183,8 +188,8 @@ def _look(
     due = is_snapshot(spec.measures, logarithmic, step, epoch_steps)
     spent = step == training.max_steps
     closing = step > 0 and step % epoch_steps == 0
-    near = closing and progress.running_accuracy >= training.fit_accuracy - NEARLY
-    criterion = not progress.fitted and (near or spent or (closing and due))
+    near = closing and (not telling or progress.running_accuracy >= training.fit_accuracy - NEARLY)
+    criterion = not progress.fitted and (near or spent)
     if not (due or spent or criterion):
         return None
     evaluation = evaluate(model, examples, spec, should_stop=should_stop)
