@@ -118,3 +118,18 @@ def test_committed_records_are_sound_and_belong_to_this_version() -> None:
             assert store.missing(plan.digests) == [], plan.key
             wanted = [resolved(spec, plan.request) for spec in find_study(plan.study).specs(plan.request)]
             assert sorted({spec.digest for spec in wanted}) == sorted(plan.digests), "run them again, the study changed"
+
+
+def test_the_predicted_steps_are_within_a_factor_of_two_of_the_committed_records() -> None:
+    from shattering.core.study import find_study
+    from shattering.store.store import Store
+
+    for folder in sorted(path.parent for path in (ROOT / "results").glob("*/shattering-store.json")):
+        store = Store.open(folder, write=False)
+        for plan in store.plans():
+            study = find_study(plan.study)
+            for model in {spec.model.name for spec in plan.specs}:
+                specs = [spec for spec in plan.specs if spec.model.name == model]
+                taken = sum(int(record.summary["steps"] or 0) for record in store.records(s.digest for s in specs))
+                predicted = sum(study.expected_steps(spec) for spec in specs)
+                assert 0.5 <= predicted / taken <= 2, (plan.key, model, predicted, taken)

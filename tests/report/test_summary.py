@@ -14,7 +14,7 @@ from shattering.report.settings import settings
 from shattering.report.show import describe_run, describe_runs, render_run, render_runs
 from shattering.report.summary import summarise
 from shattering.report.terminal import render
-from shattering.report.words import interval, number, percent, published, seeds_text
+from shattering.report.words import half_width, interval, number, percent, published, seeds_text
 
 MIXED = [Status.FAILED, Status.DIVERGED, Status.NOT_FITTED, None, *[Status.DONE] * 8]
 
@@ -122,6 +122,7 @@ def test_settings_name_every_field_once():
         (percent(1.0), "100.0%"),
         (percent(0.9997), "99.97%"),
         (percent(0.0), "0.0%"),
+        (half_width(0.005, "1"), "0.5 points"),
         (percent(0.0001), "0.01%"),
         (number(2.654, "x"), "2.65×"),
         (number(1234.0, "steps"), "1,234 steps"),

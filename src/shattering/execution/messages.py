@@ -74,14 +74,12 @@ class Broke:
         key: the job's key.
         identifier, message: of the error.
         exit_code: of the error; 1 for one that nobody expected.
-        again: whether another try may help (a crash or a hang, not an error of the program).
     """
 
     key: str
     identifier: str
     message: str
     exit_code: int
-    again: bool = False
 
 
 Message = Saw | Ended | Answered | Interrupted | Broke

@@ -1,7 +1,9 @@
 """How weights start.
 
-Zhang et al. (2017) do not say how theirs do. He et al. (2015) is the choice made here, for every network alike: it
-keeps the scale of activations through ReLU layers, with and without batch normalisation.
+Zhang et al. (2017) do not say how theirs do. The choice made here, for every network alike: He et al. (2015) for what a
+ReLU follows, which keeps the scale of activations with and without batch normalisation, and an output layer so small
+that every class begins equally likely. Output weights of the usual scale made the small Alexnet's first updates
+overshoot (training loss 4 at step 0, 20 at step 3), and some of its trainings on noise images never recovered.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ def he_normal(network: nn.Module, output: nn.Linear | None = None) -> None:
 
     Args:
         network: changed in place.
-        output: its last layer, which no ReLU follows: N(0, 1 / fan-in).
+        output: its last layer, which no ReLU follows: N(0, 1 / fan-in²), outputs near zero.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             fan_in = layer.weight[0].numel()
-            nn.init.normal_(layer.weight, std=math.sqrt((1 if layer is output else 2) / fan_in))
+            nn.init.normal_(layer.weight, std=1 / fan_in if layer is output else math.sqrt(2 / fan_in))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
