@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    if debug:
+        os.environ["SHATTERING_DEBUG"] = "1"  # workers inherit it and print their tracebacks
     try:
         code = _run(words)
         sys.stdout.flush()

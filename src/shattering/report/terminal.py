@@ -31,12 +31,13 @@ def render(summary: dict[str, Any]) -> str:
     if len(run) < len(summary["claims"]):
         absent = len(summary["claims"]) - len(run)
         lines.append(f"{absent} more claim{'' if absent == 1 else 's'}: not run (no run here bears on them).\n")
-    lines.append(f"{summary['counts']}\n")
-    if summary["runs"]["cancelled"] + summary["runs"]["failed"] and summary["command"]:
-        lines.append(f"continue with: {summary['command']}\n")
-    lines.append(f"report: {summary['report']}")
+    lines.append(f"{summary['counts']}")
     tables = [claims_table(run, summary["ours"])] if run else []
-    return printed(Text(f"{summary['answer']}\n"), *tables, lines)
+    # Commands and paths are there to be copied, so they are not wrapped.
+    copied = [f"report: {summary['report']}"]
+    if summary["runs"]["cancelled"] + summary["runs"]["failed"] and summary["command"]:
+        copied.insert(0, f"continue with: {summary['command']}")
+    return "\n".join([printed(Text(f"{summary['answer']}\n"), *tables, lines).rstrip("\n"), *copied, ""])
 
 
 def claims_table(claims: list[dict[str, Any]], ours: str) -> Table:
