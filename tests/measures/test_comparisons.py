@@ -161,3 +161,14 @@ def test_p_is_calibrated_where_there_is_no_trend() -> None:
         # All runs share one set of permutations, whose own error adds to that of the simulations.
         error = math.sqrt(level * (1 - level) * (1 / simulations + 1 / PERMUTATIONS))
         assert abs((found <= level).mean() - level) < 4 * error + 0.01, level
+
+
+def test_equal_ratios_do_not_pass_for_certainty() -> None:
+    """Times of 80 and 68 updates, looked at every four: the ratio is known to a few per cent, not exactly."""
+    from shattering.measures.time_to_fit import FitTime, time_ratio
+
+    ratio, low, high = time_ratio([FitTime(68, False, 4)] * 3, [FitTime(80, False, 4)] * 3)
+    assert ratio == pytest.approx(0.85)
+    assert low == pytest.approx(0.85 * 65 / 68)
+    assert high == pytest.approx(0.85 * 80 / 77)
+    assert time_ratio([FitTime(68, False, 4)] * 2, [FitTime(80, False, 4)] * 2)[1:] == (None, None)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from shattering.core.record import Record
-from shattering.core.statistics import ratio_interval
 from shattering.core.study import Claim, Effect, Estimate, Records, label_level
-from shattering.measures.time_to_fit import fit_time, slowdown
+from shattering.measures.time_to_fit import FitTime, fit_time, slowdown, time_ratio
 from shattering.measures.trend import rising_trend
 from shattering.studies.zhang2017 import accuracy_of, at_chance, fits
 from shattering.studies.zhang2017_figures import plain
@@ -94,13 +93,13 @@ def order_claim(model: str, corruption: str) -> Claim:
         random = {run.spec.seed: run for run in runs_of(model, records, "random_labels")}
         return [(run, random[run.spec.seed]) for run in runs_of(model, records, corruption) if run.spec.seed in random]
 
-    def times(records: Records) -> tuple[list[float], list[float], tuple[str, ...]]:
+    def times(records: Records) -> tuple[list[FitTime], list[FitTime], tuple[str, ...]]:
         ours, theirs, runs = [], [], []
         for run, other in pairs(records):
             first, second = fit_time(run), fit_time(other)
             if first and second and not first.censored and not second.censored and second.steps and first.steps:
-                ours.append(float(first.steps))
-                theirs.append(float(second.steps))
+                ours.append(first)
+                theirs.append(second)
                 runs += [run.digest, other.digest]
         return ours, theirs, tuple(runs)
 
@@ -108,7 +107,7 @@ def order_claim(model: str, corruption: str) -> Claim:
         ours, theirs, runs = times(records)
         if not ours:
             return None
-        value, low, high = ratio_interval(ours, theirs)
+        value, low, high = time_ratio(ours, theirs)
         return Estimate(value, low, high, runs, 2 * len(pairs(records)), f"{len(ours)} pairs of runs")
 
     def before(records: Records) -> bool | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from shattering.core.record import Record, Status
 from shattering.core.statistics import accuracy_interval, mean_interval
@@ -51,13 +54,17 @@ def models_of(records: Records) -> list[str]:
 
 
 def curve(runs: Sequence[Record], name: str, series: str, panel: str, kind: str) -> list[Point]:
-    """Mean over seeds of a number against steps, with its interval; a run that has ended keeps its last value."""
+    """Mean over seeds of a number against steps, with its interval.
+
+    Runs end at different steps, so their last snapshots do not coincide: between two snapshots of a run its value is
+    interpolated (linearly in the logarithm of the step), and a run that has ended keeps its last value.
+    """
     steps = _logarithmic({int(row["step"]) for record in runs for row in record.rows if name in row})
     if len(steps) > MOST_STEPS:
         steps = sorted({steps[round(i * (len(steps) - 1) / (MOST_STEPS - 1))] for i in range(MOST_STEPS)})
     points = []
     for step in steps:
-        values = [value for record in runs if (value := value_at(record, name, step)) is not None]
+        values = [value for record in runs if (value := _between(record, name, step)) is not None]
         if values:
             mean, low, high = mean_interval(values)
             if name.endswith("accuracy"):
@@ -66,6 +73,15 @@ def curve(runs: Sequence[Record], name: str, series: str, panel: str, kind: str)
                 low = max(0.0, low)
             points.append(Point(step, mean, series, low, high, kind, panel))
     return points
+
+
+def _between(record: Record, name: str, step: int) -> float | None:
+    """The value of ``name`` at a positive step, interpolated between snapshots; none before the first."""
+    steps, values = record.trajectory(name)
+    known = [(math.log(at), value) for at, value in zip(steps, values, strict=True) if at > 0]
+    if not known or math.log(step) < known[0][0]:
+        return None
+    return float(np.interp(math.log(step), [at for at, _ in known], [value for _, value in known]))
 
 
 def _logarithmic(steps: set[int]) -> list[int]:
