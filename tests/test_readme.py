@@ -60,12 +60,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(900)
 def test_every_command_runs(workplace: Path) -> None:
     """In the README's order, since later commands read what earlier ones wrote."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in COMMANDS:
         done = subprocess.run(
-            shlex.split(command), cwd=workplace, env=environment, capture_output=True, text=True, timeout=200
+            shlex.split(command), cwd=workplace, env=environment, capture_output=True, text=True, timeout=400
         )
         assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
         assert done.stdout, f"{command} printed nothing"
@@ -100,6 +101,8 @@ def test_numbers_are_those_of_the_records() -> None:
                 digits = len(told.partition(".")[2])
                 assert float(told) == pytest.approx(factor * exact, abs=0.51 * 10**-digits), (source, quantity, told)
             checked += 1
+        answers = [summarise(store, plan)["answer"] for plan in store.plans()]
+        assert all(" ".join(answer.split()) in " ".join(README.split()) for answer in answers), folder
     assert checked >= 8
 
 
