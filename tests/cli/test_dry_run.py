@@ -37,8 +37,8 @@ def test_the_plan_is_told_and_nothing_written(tiny_study: str, shattering: Any, 
     assert (told["study"], told["scale"], told["data"]) == (tiny_study, "small", "digits")
     assert (told["planned"], told["finished"], told["jobs"]) == (6, 0, 1)
     assert told["runs"] == [
-        {"model": "mlp_1x512", "corruption": "true_labels", "planned": 3, "finished": 0},
-        {"model": "mlp_1x512", "corruption": "random_labels", "planned": 3, "finished": 0},
+        {"model": "mlp_1x512", "corruption": "true_labels", "regularisers": "none", "planned": 3, "finished": 0},
+        {"model": "mlp_1x512", "corruption": "random_labels", "regularisers": "none", "planned": 3, "finished": 0},
     ]
     # Six runs of four steps, ten seconds each, and the start of the process.
     assert (told["steps"], told["steps_at_most"], told["memory_bytes"]) == (24, 24, 3 * 2**20)

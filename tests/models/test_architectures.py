@@ -117,7 +117,7 @@ def test_he_normal_scales_by_fan_in() -> None:
     torch.manual_seed(0)
     network = build_model("mlp_3x512", {}, (1000,), 400)
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    wanted = [math.sqrt(2 / 1000), math.sqrt(2 / 512), math.sqrt(2 / 512), math.sqrt(1 / 512)]
+    wanted = [math.sqrt(2 / 1000), math.sqrt(2 / 512), math.sqrt(2 / 512), 1 / 512]
     for layer, deviation in zip(linear, wanted, strict=True):
         # The relative standard error of a deviation from m draws is 1/sqrt(2m): 0.0016 here at most.
         assert float(layer.weight.detach().std()) == pytest.approx(deviation, rel=0.01)

@@ -100,7 +100,7 @@ def _opened(folder: Path, common: Common) -> tuple[Store, list[Plan]]:
     try:
         store = Store.open(folder, write=True)
     except StoreError as error:
-        _remark(f"The store cannot be written to ({error.identifier}), so its reports are left as they are.", common)
+        _remark(f"The reports are left as they are: {error.message.partition(';')[0]}.", common)
     return store, plans
 
 
