@@ -34,7 +34,8 @@ class Display:
     def __init__(self, plan: Plan, missing: list[str], cost: Callable[[RunSpec], float], *, quiet: bool) -> None:
         self.planned, self.already, self.quiet = len(plan.specs), len(plan.specs) - len(missing), quiet
         self.cost = cost
-        self.ahead = sum(cost(spec) for spec in plan.specs if spec.digest in set(missing))
+        waiting = set(missing)
+        self.ahead = sum(cost(spec) for spec in plan.specs if spec.digest in waiting)
         self.behind = 0.0
         self.title = f"{plan.study} · {plan.request.data.name} · {plan.request.scale}"
         self.counts: dict[str, int] = {}

@@ -113,9 +113,14 @@ def sizes(request: Request, model: str) -> Sizes:
     return Sizes(train, test, min(128, train), PAPER_RATES.get(model, 0.05), 6000, 1500)
 
 
+def is_image(request: Request) -> bool:
+    """Whether the examples are images, not features."""
+    return len(request.data.input_shape) == 3
+
+
 def crop_side(request: Request, *, augmented: bool = False) -> int | None:
     """28 for CIFAR, as in the paper; elsewhere no crop, or seven eighths of the side where random crops need room."""
-    if len(request.data.input_shape) != 3:
+    if not is_image(request):
         return None
     side = min(request.data.input_shape[:2])
     if request.data.name.startswith("cifar"):

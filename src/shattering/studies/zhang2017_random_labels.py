@@ -14,6 +14,7 @@ from shattering.studies.zhang2017 import (
     chance,
     distinct,
     expected_steps,
+    is_image,
     protocol,
     row_claims,
     sizes,
@@ -84,7 +85,7 @@ def specs(request: Request) -> list[RunSpec]:
                 runs.append(protocol(request, model, corruption, seed))
             for level in _levels(request, model):
                 runs.append(protocol(request, model, "partially_corrupted_labels", seed, level=level))
-        if request.scale == "paper" and not request.models and _is_image(request):
+        if request.scale == "paper" and not request.models and is_image(request):
             runs += [_row_spec(request, row, seed) for row in ROWS]
     return distinct(runs)
 
@@ -98,13 +99,9 @@ def _models(request: Request) -> tuple[str, ...]:
     if request.models:
         return request.models
     if request.scale == "paper":
-        return ("inception", "alexnet", "mlp_1x512", "mlp_3x512") if _is_image(request) else ("mlp_1x512", "mlp_3x512")
+        return ("inception", "alexnet", "mlp_1x512", "mlp_3x512") if is_image(request) else ("mlp_1x512", "mlp_3x512")
     known = MODELS.get((request.scale, request.data.name)) or MODELS[request.scale, ""]
-    return known if _is_image(request) else ("mlp_1x512", "mlp_3x512")
-
-
-def _is_image(request: Request) -> bool:
-    return len(request.data.input_shape) == 3
+    return known if is_image(request) else ("mlp_1x512", "mlp_3x512")
 
 
 def _row_spec(request: Request, row: Row, seed: int) -> RunSpec:

@@ -28,6 +28,7 @@ from shattering.studies.zhang2017 import (
     counted,
     distinct,
     expected_steps,
+    is_image,
     protocol,
     row_claims,
     sizes,
@@ -94,7 +95,7 @@ def specs(request: Request) -> list[RunSpec]:
         for model in _sweep_models(request):
             for decay in (0.0, *_coefficients(request)):
                 runs.append(protocol(request, model, "random_labels", seed, weight_decay=decay, budget=BUDGET))
-        for row in TABLE_4 if paper and _is_image(request) and not request.models else ():
+        for row in TABLE_4 if paper and is_image(request) and not request.models else ():
             if row.weight_decay:
                 decay = row.decay_coefficient
                 runs.append(protocol(request, row.model, "random_labels", seed, weight_decay=decay))
@@ -118,14 +119,10 @@ def _augmented(request: Request, model: str, kind: Literal["crop", "full"], seed
     )
 
 
-def _is_image(request: Request) -> bool:
-    return len(request.data.input_shape) == 3
-
-
 def _sweep_models(request: Request) -> tuple[str, ...]:
     if request.models:
         return request.models
-    if request.scale == "smoke" or not _is_image(request):
+    if request.scale == "smoke" or not is_image(request):
         return ("mlp_1x512",)
     if request.scale == "paper" or request.data.name == "digits":
         return ("mlp_1x512", "alexnet")
@@ -137,8 +134,8 @@ def _coefficients(request: Request) -> tuple[float, ...]:
 
 
 def _augmented_models(request: Request) -> tuple[str, ...]:
-    if not _is_image(request) or request.models:
-        return request.models if _is_image(request) else ()
+    if not is_image(request) or request.models:
+        return request.models if is_image(request) else ()
     if request.scale == "small" and request.data.name == "digits":
         return ("inception", "mlp_1x512")
     return ("inception",) if request.scale == "paper" else ("mlp_1x512",)
@@ -146,7 +143,7 @@ def _augmented_models(request: Request) -> tuple[str, ...]:
 
 def _long_models(request: Request) -> list[tuple[str, dict[str, bool]]]:
     """Networks trained beyond the fit; the Inception also without batch norm, where a CPU can afford it."""
-    if request.models or not _is_image(request) or request.scale == "smoke":
+    if request.models or not is_image(request) or request.scale == "smoke":
         return [(model, {}) for model in _sweep_models(request)]
     if request.scale == "paper" or request.data.name == "digits":
         return [("inception", {}), ("inception", {"batch_norm": False}), ("mlp_1x512", {})]
