@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from shattering.core.version import VERSION
 
 if TYPE_CHECKING:
+    from shattering.api import coherence as coherence
     from shattering.api import report as report
     from shattering.api import run as run
 
 __version__ = VERSION
-__all__ = ["__version__", "report", "run"]
+__all__ = ["__version__", "coherence", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:
     """Loads the public functions on first use, so that ``import shattering`` costs nothing."""
-    if name in ("run", "report"):
+    if name in ("coherence", "report", "run"):
         from shattering import api
 
         return getattr(api, name)

@@ -14,12 +14,13 @@ from shattering.core.study import Scale
 
 if TYPE_CHECKING:
     from shattering.execution.study import Outcome
+    from shattering.gradients.coherence import coherence as coherence
 
 
 def run(
     study: str,
     *,
-    data: str = "digits",
+    data: str | None = None,
     data_dir: str | Path | None = None,
     scale: Scale = "small",
     seeds: int | None = None,
@@ -37,7 +38,8 @@ def run(
 
     Args:
         study: its name, or any unique beginning of it.
-        data: a registered data set, or the path of an ``.npz`` file or a folder of images.
+        data: a registered data set, or the path of an ``.npz`` file or a folder of images; none: digits, or the first
+            that the study is meant for where digits are not among them.
         data_dir: where to look for a registered data set first.
         scale: ``smoke``, ``small`` or ``paper``.
         seeds: how many; none: as many as the study plans.
@@ -58,6 +60,7 @@ def run(
     from shattering.execution.plan import plan_study
     from shattering.execution.study import run_plan
 
+    told = "" if data is None else f"data={data!r}, "
     planned = plan_study(
         study,
         data=data,
@@ -67,9 +70,18 @@ def run(
         models=tuple(models),
         overrides=dict(overrides or {}),
         device=device,
-        command=f"shattering.run({study!r}, data={data!r}, scale={scale!r}, out={str(out)!r})",
+        command=f"shattering.run({study!r}, {told}scale={scale!r}, out={str(out)!r})",
     )
     return run_plan(planned, out=Path(out), jobs=jobs, keep_weights=keep_weights, quiet=quiet)
+
+
+def __getattr__(name: str) -> Any:
+    """`shattering.gradients.coherence.coherence` under its short name; loads torch, so on first use only."""
+    if name == "coherence":
+        from shattering.gradients.coherence import coherence
+
+        return coherence
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def report(out: str | Path = "runs") -> list[Path]:

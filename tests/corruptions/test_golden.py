@@ -14,7 +14,7 @@ from shattering.core.spec import CorruptionSpec, DataSpec, RunSpec, TrainingSpec
 from shattering.core.streams import Stream
 from shattering.corruptions.registry import corrupt
 from shattering.data.dataset import Dataset, Splits, moments
-from shattering.execution.run import choose_examples
+from shattering.execution.selection import choose_examples
 from shattering.training.augmentation import draws
 from shattering.training.examples import Examples
 from shattering.training.loop import epoch_batches

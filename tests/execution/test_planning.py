@@ -13,7 +13,8 @@ import pytest
 from shattering.core.errors import DataError, SpecError, StoreError
 from shattering.core.plan import Plan
 from shattering.core.registry import Registry
-from shattering.execution.plan import plan_study
+from shattering.core.study import Request
+from shattering.execution.plan import plan_study, resolved
 from shattering.models.registry import models
 from tiny_runs import digits, register_study, tiny_spec
 
@@ -149,7 +150,7 @@ IDENTITY = """
 import sys
 sys.path.insert(0, {tests!r})
 from tiny_runs import digits, tiny_spec
-from shattering.execution.plan import plan_study
+from shattering.execution.plan import plan_study, resolved
 from shattering.execution.run import execute
 spec = tiny_spec(model__fields__dropout=0.3, corruption__name="random_labels", training__optimizer="adam")
 print(execute(spec, digits())[0].weights_sha256)
@@ -171,3 +172,9 @@ def test_identity_and_results_do_not_depend_on_the_process(tmp_path: Path) -> No
     weights, digests = told[0].splitlines()
     assert len(weights) == 64 and len(digests.split()) > 3
     assert plan_study("zhang2017-random-labels", scale="smoke").plan.digests == digests.split()
+
+
+def test_gradients_in_bfloat16_are_refused() -> None:
+    spec = tiny_spec(measures__names=("accuracy", "coherence"), compute__device="cuda", compute__dtype="bfloat16")
+    with pytest.raises(SpecError, match=r"'coherence' needs gradients of single examples.*compute\.dtype=float32"):
+        resolved(spec, Request("smoke", digits().facts, device="cuda"))

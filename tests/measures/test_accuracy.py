@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from no_gradients import NO_GRADIENTS
 from torch import nn
 
 from shattering.measures.accuracy import accuracy
@@ -25,6 +26,7 @@ def probe(
         initial={},
         evaluate_train=lambda: (losses, torch.tensor(predictions)),
         evaluate_test=lambda: (torch.tensor([0.25, 0.75], dtype=torch.float64), torch.tensor(test[1])),
+        **NO_GRADIENTS,
     )
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from shattering.core.errors import ShatteringError, SpecError
 from shattering.core.spec import RunSpec
-from shattering.measures.registry import Probe, measure, measures
+from shattering.gradients.engine import Engine
+from shattering.gradients.sums import GradientSums
+from shattering.measures.registry import Probe, example_measure, measure, measures
+from shattering.training import objective
 from shattering.training.evaluation import evaluate
 from shattering.training.examples import Examples
 
 NAMES = measures.names()
+COLUMNS = [name for name, entry in measures if entry.fold is not None]
 COUNT, CLASSES = 24, 3
 
 
@@ -47,7 +53,7 @@ def examples(request: pytest.FixtureRequest) -> Examples:
 
 
 def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None = None) -> Probe:
-    """A probe as a run makes it, its training examples in ``order``."""
+    """A probe as a run makes it, its training examples in ``order``, gradients on two thirds of them."""
     order = torch.arange(COUNT) if order is None else order
     fields = (examples.inputs, examples.labels, examples.original_labels, examples.changed)
     train = Examples(*(field[order] for field in fields), CLASSES)
@@ -62,6 +68,13 @@ def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None 
 
         return look
 
+    def losses(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return objective.losses(outputs, labels, "cross_entropy")
+
+    def sums_over(rows: torch.Tensor) -> GradientSums:
+        return Engine(network, losses).sums((train.inputs[rows], train.labels[rows]))
+
+    place = torch.argsort(order)  # of each example, in the order given
     return Probe(
         model=network,
         step=3,
@@ -72,7 +85,17 @@ def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None 
         initial={name: value.detach() * 0.5 for name, value in network.named_parameters()},
         evaluate_train=seen(train),
         evaluate_test=seen(test),
+        gradient_rows=place[torch.arange(COUNT) % 3 > 0],
+        inputs_of=lambda rows: train.inputs[rows],
+        losses=losses,
+        sums_over=sums_over,
+        seed_of=lambda purpose: 4,
     )
+
+
+def known(number: str, units: Mapping[str, str]) -> bool:
+    """Whether a number has a unit, by its name or by the beginning of it."""
+    return number in units or any(fnmatch.fnmatchcase(number, key) for key in units if key.endswith("*"))
 
 
 def state(network: nn.Module) -> dict[str, bytes]:
@@ -85,9 +108,9 @@ def test_returns_finite_numbers_with_units(name, network, examples) -> None:
 
     numbers = entry.function(probe_of(network, examples))
 
-    assert numbers
-    assert set(numbers) <= set(entry.units)
+    assert bool(numbers) == (entry.fold is None)
     for key, value in numbers.items():
+        assert known(key, entry.units), key
         assert type(value) is float, key
         assert math.isfinite(value), key
 
@@ -95,10 +118,15 @@ def test_returns_finite_numbers_with_units(name, network, examples) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_leaves_the_network_as_it_found_it(name, network, examples) -> None:
     before, generator = state(network), torch.get_rng_state()
+    probe, entry = probe_of(network, examples), measures.get(name)
+    network[2].weight.requires_grad_(False)
 
-    measures.get(name).function(probe_of(network, examples))
+    entry.function(probe)
+    if entry.fold is not None:
+        entry.fold(probe, {})
 
     assert state(network) == before
+    assert [parameter.requires_grad for parameter in network.parameters()] == [True] * 2 + [False] + [True] * 3
     assert all(parameter.grad is None for parameter in network.parameters())
     assert all(module.training for module in network.modules())
     assert torch.equal(torch.get_rng_state(), generator)
@@ -122,12 +150,32 @@ def test_does_not_depend_on_the_order_of_examples(name, network, examples) -> No
     assert second == pytest.approx(first, rel=1e-12, abs=1e-15)
 
 
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_have_an_entry_per_example_and_follow_its_order(name, network, examples) -> None:
+    entry = measures.get(name)
+    assert entry.fold is not None
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1))
+
+    first = entry.fold(probe_of(network, examples), {})
+    kept = {column: values.copy() for column, values in first.items()}
+    second = entry.fold(probe_of(network, examples), first)
+    permuted = entry.fold(probe_of(network, examples, order), {})
+
+    assert set(first) == set(second) == set(entry.units)
+    for column, values in first.items():
+        assert values.shape == (COUNT,)
+        assert values.dtype == second[column].dtype
+        assert np.isfinite(values).all()
+        assert np.array_equal(values, kept[column])
+        assert np.array_equal(permuted[column], values[order.numpy()])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_is_documented(name) -> None:
     entry = measures.get(name)
 
     assert entry.summary.endswith(".")
-    text = entry.function.__doc__ or ""
+    text = (entry.fold or entry.function).__doc__ or ""
     assert len(text) > len(entry.summary) + 50
     assert all(unit for unit in entry.units.values())
 
@@ -148,6 +196,16 @@ def test_measure_without_units_or_docstring_is_refused() -> None:
             measure(units=units)(undocumented)
         assert caught.value.identifier == "registry-incomplete"
     assert "undocumented" not in measures.names()
+
+
+def test_column_without_units_or_docstring_is_refused() -> None:
+    def undocumented(probe: Probe, before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {}
+
+    for units in ({"a": "1"}, {}):
+        with pytest.raises(ShatteringError) as caught:
+            example_measure(units=units)(undocumented)
+        assert caught.value.identifier == "registry-incomplete"
 
 
 def test_unknown_measure_is_refused_with_the_nearest() -> None:

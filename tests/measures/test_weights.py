@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from no_gradients import NO_GRADIENTS
 from torch import nn
 
 from shattering.measures.registry import Probe
@@ -18,7 +19,7 @@ def nothing() -> tuple[torch.Tensor, torch.Tensor]:
 
 def measured(network: nn.Module, initial: dict[str, torch.Tensor]) -> dict[str, float]:
     empty = torch.zeros(0, dtype=torch.int64)
-    return weights(Probe(network, 0, empty, empty, empty > 0, empty, initial, nothing, nothing))
+    return weights(Probe(network, 0, empty, empty, empty > 0, empty, initial, nothing, nothing, **NO_GRADIENTS))
 
 
 def test_norms_equal_a_sum_over_single_numbers() -> None:

@@ -13,7 +13,7 @@ from shattering.models.build import build_model
 from shattering.models.registry import model, models
 
 SHAPES = [(3, 28, 28), (1, 28, 28), (1, 8, 8)]
-CONVOLUTIONAL = ["alexnet", "inception", "resnet18"]
+CONVOLUTIONAL = ["alexnet", "inception", "resnet18", "small_convnet"]
 
 
 def built(name: str, shape: tuple[int, ...], seed: int = 0, **fields: object) -> torch.nn.Module:

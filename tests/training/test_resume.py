@@ -28,6 +28,9 @@ SPECS = {
     "fits, trains on": tiny_spec(
         model__fields__width=64, training__fit_accuracy=0.5, training__stop_when_fitted=False, training__max_steps=26
     ),
+    "gradients and columns": tiny_spec(
+        **BRIEF, corruption__name="random_labels", measures__names=("coherence", "learning_step", "accuracy")
+    ),
     "fits, stops": tiny_spec(model__fields__width=64, training__fit_accuracy=0.5, training__max_steps=40),
 }
 

@@ -38,7 +38,7 @@ COMMON = Common()
 class RunOptions:
     """The options of ``run`` that a configuration file may set under ``run``."""
 
-    data: str = "digits"
+    data: str | None = None
     data_dir: Path | None = None
     scale: Literal["smoke", "small", "paper"] = "small"
     seeds: int | None = None

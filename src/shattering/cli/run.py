@@ -55,7 +55,7 @@ def run(
     study
         The study's name, or any unique beginning of it.
     data
-        A data set's name, or the path of an .npz file or a folder of images. Default: digits.
+        A data set's name, or the path of an .npz file or a folder of images. Default: digits, or the study's own.
     data_dir
         Folder that holds the files of a named data set.
     scale

@@ -97,6 +97,16 @@ class TrainingSpec(_Part):
         description="fit criterion: training accuracy, evaluated on all training examples at an epoch's end",
     )
     stop_when_fitted: Truth = True
+    loss: Literal["cross_entropy", "squared"] = Field(
+        default="cross_entropy",
+        description="squared: half the squared distance to the one-hot label; with one output, to -1 or 1",
+    )
+    gradient: Literal["mean", "winsorized", "median", "median_of_means", "rolling_median"] = Field(
+        default="mean", description="how the gradients of a batch's examples become one; all but the mean are robust"
+    )
+    winsorize: Annotated[Number, Field(ge=0, lt=50)] = Field(
+        default=0.0, description="percent of the examples clipped on each side, per coordinate, by `winsorized`"
+    )
 
 
 class ComputeSpec(_Part):
@@ -116,6 +126,31 @@ class MeasureSpec(_Part):
     names: tuple[str, ...] = ("accuracy", "weights")
     points_per_decade: Annotated[Whole, Field(ge=0)] = Field(default=4, description="log-spaced snapshots; 0: none")
     every_epochs: Annotated[Whole, Field(ge=0)] = Field(default=1, description="snapshots at every k-th epoch; 0: none")
+    gradient_examples: Annotated[Whole, Field(ge=2)] | None = Field(
+        default=None,
+        description="gradients are measured on so many training examples, the same throughout a run; none: all",
+    )
+
+
+class SelectionSpec(_Part):
+    """Which of another run's training examples this run is trained and tested on.
+
+    The parent's examples are ranked by a column of its record, ties at random (stream ``selection``); ``part`` takes
+    the lowest or highest ``fraction`` of them, where an example that was never learned (-1) ranks highest, or a random
+    part. Of that part, ``held_out`` is kept apart as the test set: examples of the same kind.
+    """
+
+    parent: RunSpec
+    column: str = "learning_step"
+    part: Literal["lowest", "highest", "random"] = "lowest"
+    fraction: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    held_out: Annotated[Number, Field(gt=0, lt=1)] = 0.25
+
+    def sizes(self, examples: int) -> tuple[int, int]:
+        """Training and test examples of this run, for a parent that trained on so many."""
+        chosen = int(examples * self.fraction)
+        held_out = round(chosen * self.held_out)
+        return chosen - held_out, held_out
 
 
 class RunSpec(_Part):
@@ -134,6 +169,20 @@ class RunSpec(_Part):
     measures: MeasureSpec = MeasureSpec()
     seed: Seed = 0
     stream_seeds: dict[str, Seed] = Field(default_factory=dict)
+    selection: SelectionSpec | None = Field(default=None, description="the examples of another run to train on")
+
+    @property
+    def parents(self) -> tuple[RunSpec, ...]:
+        """The runs whose records this one needs before it can begin, their own parents first."""
+        if self.selection is None:
+            return ()
+        return (*self.selection.parent.parents, self.selection.parent)
+
+    def sizes(self, train: int, test: int) -> tuple[int, int]:
+        """Training and test examples of this run, for data of so many."""
+        if self.selection is not None:
+            return self.selection.sizes(self.selection.parent.sizes(train, test)[0])
+        return self.data.train_size or train, self.data.test_size or test
 
     @property
     def digest(self) -> str:
@@ -154,6 +203,9 @@ class RunSpec(_Part):
     def from_json(cls, text: str) -> RunSpec:
         """Reads what `to_json` wrote; raises `SpecError` where it does not fit this version."""
         return parse_spec(json.loads(text))
+
+
+SelectionSpec.model_rebuild()
 
 
 def parse_spec(tree: dict[str, Any]) -> RunSpec:

@@ -23,15 +23,19 @@ Verdict = Literal[
     "effect inconclusive",
 ]
 
-Provenance = Literal["Q-text", "Q-app", "Q-tab", "Q-note", "Q-auth", "Q-repl", "D"]
-"""How a published number is known: quoted from the main text, the appendix, a table, one reading note, the author's
-code, an independent replication; or derived from quoted ones. A remembered number cannot be a claim."""
+Provenance = Literal["Q-abs", "Q-text", "Q-app", "Q-tab", "Q-thm", "Q-note", "Q-survey", "Q-auth", "Q-repl", "D"]
+"""How a published number or finding is known: quoted from the abstract, the main text, the appendix, a table, a
+definition or theorem, one reading note, one survey, the author's code, an independent replication; or derived from
+quoted ones. A remembered number cannot be a claim."""
 
 PROVENANCE: dict[str, str] = {
+    "Q-abs": "quoted from the paper's abstract or opening",
     "Q-text": "quoted from the paper's main text",
     "Q-app": "quoted from the paper's appendix",
     "Q-tab": "transcribed from the paper's table by at least two sources",
+    "Q-thm": "a definition or theorem of the paper, seen in two independent transcriptions",
     "Q-note": "from one detailed reading note of the paper",
+    "Q-survey": "from one survey's account of the paper",
     "Q-auth": "from the first author's public code",
     "Q-repl": "measured by an independent replication, not by the paper",
     "D": "derived from quoted numbers",
@@ -126,7 +130,7 @@ class Claim:
         quantity: what it is, such as ``test accuracy``.
         published: the number; none where the paper states an effect without one.
         tolerance: half-width of the band around ``published`` that counts as agreement.
-        unit: ``"1"`` for a fraction, ``"x"`` for a ratio, ``"steps"`` …
+        unit: ``"1"`` for a fraction, ``"x"`` for a ratio, ``"steps"`` …; empty for a plain number.
         provenance: how the number is known.
         data: name of the data set it was published for.
         estimate: our number from records; none where no run bears on it.
@@ -256,6 +260,8 @@ class Study:
         choices: what the paper leaves open, and what was chosen: (what, choice) pairs.
         expected_steps: about how many updates a run takes here, from measured runs; for plans and estimates only.
         weight: about how costly a step of a run is beside others of the study; for the order of runs only.
+        columns: whether its numbers need the records' columns of single examples.
+        worked_example: whether every scale is the published experiment itself, so that numbers are compared at each.
     """
 
     name: str
@@ -270,6 +276,8 @@ class Study:
     choices: tuple[tuple[str, str], ...]
     expected_steps: Callable[[RunSpec], int] = lambda spec: spec.training.max_steps
     weight: Callable[[RunSpec], int] = lambda spec: 1
+    columns: bool = False
+    worked_example: bool = False
 
 
 studies: Registry[Study] = Registry("study", "shattering.studies")

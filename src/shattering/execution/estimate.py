@@ -34,7 +34,9 @@ class Speed:
 def shape_of(spec: RunSpec) -> str:
     """What two runs must share to be equally fast."""
     part = spec.model_copy(update={"seed": 0, "stream_seeds": {}})
-    return f"{part.model} {part.compute} {part.data.crop} {part.training.optimizer} {part.training.augmentation}"
+    training = part.training
+    update = f"{training.optimizer} {training.augmentation} {training.gradient} {training.winsorize} {training.loss}"
+    return f"{part.model} {part.compute} {part.data.crop} {update}"
 
 
 def time_step(spec: RunSpec, splits: Splits) -> Speed:
@@ -54,12 +56,11 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
 
     def variant(batch: int, steps: int) -> RunSpec:
         data = spec.data.model_copy(update={"train_size": None, "test_size": None})
-        changes = {"batch_size": batch, "max_steps": steps, "stop_when_fitted": False}
+        length = {"batch_size": batch, "max_steps": steps, "stop_when_fitted": False}
         silent = spec.measures.model_copy(update={"points_per_decade": 0, "every_epochs": 0})
-        training = spec.training.model_copy(update=changes)
-        return spec.model_copy(
-            update={"data": data, "training": training, "measures": silent, "corruption": type(spec.corruption)()}
-        )
+        training = spec.training.model_copy(update=length)
+        changes = {"data": data, "training": training, "measures": silent, "corruption": type(spec.corruption)()}
+        return spec.model_copy(update={**changes, "selection": None})
 
     def seconds(batch: int, steps: int) -> float:
         timed = variant(batch, steps + 2)
@@ -118,6 +119,14 @@ class Estimate:
     jobs: int
 
 
+def _gradient_examples(spec: RunSpec, train_size: int) -> float:
+    """How many examples a snapshot's measures run forward and backward, over all their passes."""
+    from shattering.measures.registry import measures
+
+    passes = sum(measures.get(name).gradient_passes for name in spec.measures.names)
+    return passes * min(spec.measures.gradient_examples or train_size, train_size)
+
+
 def predict(
     specs: list[RunSpec],
     speeds: dict[str, Speed],
@@ -139,7 +148,7 @@ def predict(
     steps, durations = 0, []
     for spec in specs:
         speed, training = speeds[shape_of(spec)], spec.training
-        train_size, test_size = spec.data.train_size or sizes[0], spec.data.test_size or sizes[1]
+        train_size, test_size = spec.sizes(*sizes)
         expected = min(expected_steps(spec), training.max_steps)
         epoch = steps_per_epoch(train_size, training.batch_size)
         logarithmic = log_spaced_steps(spec.measures, expected)
@@ -148,6 +157,7 @@ def predict(
         durations.append(
             expected * (speed.fixed_seconds + speed.example_seconds * min(training.batch_size, train_size))
             + snapshots * (train_size + test_size) * speed.evaluation_seconds
+            + snapshots * _gradient_examples(spec, train_size) * speed.example_seconds
         )
     jobs = max(1, min(jobs, len(specs)))
     start_up = 4.0 if specs else 0.0

@@ -33,6 +33,7 @@ def make_gallery(planned: Planned) -> list[dict[str, Any]]:
                 "corruption": type(spec.corruption)(),
                 "data": spec.data.model_copy(update={"train_size": None, "test_size": None}),
                 "training": spec.training.model_copy(update={"augmentation": "none"}),
+                "selection": None,
             }
         )
         few = type(planned.splits)(*(split.take(np.arange(min(SHOWN, len(split)))) for split in _both(planned)))

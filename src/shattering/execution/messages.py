@@ -22,6 +22,7 @@ class Job:
         fingerprint: what the data must be.
         store: folder of the store that keeps the run's checkpoints; none: keep none.
         keep_weights: whether to send the final weights.
+        parent: the record of the run whose examples this one selects from; none where it selects none.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Job:
     fingerprint: str
     store: Path | None = None
     keep_weights: bool = False
+    parent: Record | None = None
 
 
 @dataclass(frozen=True)

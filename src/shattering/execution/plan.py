@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError, StoreError
@@ -19,6 +21,9 @@ from shattering.data.dataset import Splits
 from shattering.execution.estimate import shape_of
 from shattering.execution.local import run_jobs
 from shattering.execution.messages import Answered, Broke, Job
+
+EMBEDDED = "digits"
+"""The data set that comes with the program, taken where none is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +58,7 @@ class Planned:
 def plan_study(
     name: str,
     *,
-    data: str = "digits",
+    data: str | None = None,
     data_dir: Path | None = None,
     scale: Scale = "small",
     seeds: int | None = None,
@@ -66,7 +71,7 @@ def plan_study(
 
     Args:
         name: a study, or the beginning of its name.
-        data: registered data set, or a path.
+        data: registered data set, or a path; none: digits, or the study's first where it is not meant for digits.
         data_dir: where to look for it first.
         scale: how much to run.
         seeds: number of seeds; none: the study's own.
@@ -86,20 +91,23 @@ def plan_study(
         raise SpecError("seeds-too-few", f"--seeds {seeds} plans no run; give at least 1 (3 or more for intervals).")
     _require_device(device)
     from shattering.data.load import load_data
+    from shattering.execution.selection import require_examples
 
+    if data is None:
+        data = EMBEDDED if EMBEDDED in study.datasets else study.datasets[0]
     overrides = dict(overrides or {})
     _require_knowledge(models, overrides)
     splits = load_data(data, data_dir)
     request = Request(scale, splits.facts, seeds, models, device)
-    specs = [resolved(override(spec, overrides) if overrides else spec, request) for spec in study.specs(request)]
-    unique = {spec.digest: spec for spec in specs}
+    specs = [resolved(spec, request, overrides) for spec in study.specs(request)]
+    unique = {run.digest: run for spec in specs for run in (*spec.parents, spec)}
     if not unique:
         raise SpecError("plan-empty", f"{study.name} plans no run for this request; widen --models or --scale.")
     planned = Planned(
         study, Plan(study.name, request, tuple(unique.values()), overrides, command), splits, data, data_dir
     )
-    for spec in {f"{spec.data} {spec.training.batch_size}": spec for spec in unique.values()}.values():
-        _require_examples(spec, splits)
+    for spec in {f"{spec.data} {spec.training.batch_size} {spec.selection}": spec for spec in unique.values()}.values():
+        require_examples(splits, spec)
     return _with_sources(planned)
 
 
@@ -114,18 +122,30 @@ def _require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> No
             registry.get(model)
 
 
-def resolved(spec: RunSpec, request: Request) -> RunSpec:
-    """``spec`` with everything filled in that its identity needs, its names and fields checked."""
+def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = MappingProxyType({})) -> RunSpec:
+    """``spec`` with everything filled in that its identity needs, its names and fields checked, parents too.
+
+    ``overrides`` are dotted fields that the user set, on the run and on its parents.
+    """
     from shattering.corruptions.registry import corruptions, require_fraction
     from shattering.measures.registry import measures
     from shattering.models.registry import models, resolved_fields
 
+    if overrides:
+        spec = override(spec, dict(overrides))
+    if spec.selection is not None:
+        parent = resolved(spec.selection.parent, request, overrides)
+        spec = spec.model_copy(update={"selection": spec.selection.model_copy(update={"parent": parent})})
     if spec.compute.device == "cuda" and request.device == "cpu":
         _require_device("cuda")
     if spec.compute.dtype == "bfloat16" and spec.compute.device == "cpu":
         raise SpecError(
             "spec-bfloat16-cpu", "compute.dtype=bfloat16 needs a GPU; use --device cuda, or float32 on the CPU."
         )
+    if spec.training.gradient != "mean":
+        from shattering.training.update import refuse_ranks_in_half_precision
+
+        refuse_ranks_in_half_precision(spec)
     entry = corruptions.get(spec.corruption.name)
     fields = check_fields("corruption", entry.name, entry.fields, spec.corruption.fields)
     if entry.name == "label_file":
@@ -138,7 +158,12 @@ def resolved(spec: RunSpec, request: Request) -> RunSpec:
     if ":" not in model.name:
         model = model.model_copy(update={"fields": resolved_fields(models.get(model.name), model.fields)})
     for measure in spec.measures.names:
-        measures.get(measure)
+        if measures.get(measure).gradient_passes > 0 and spec.compute.dtype == "bfloat16":
+            raise SpecError(
+                "spec-bfloat16-gradients",
+                f"The measure {measure!r} needs gradients of single examples, which bfloat16 cannot resolve; set "
+                "compute.dtype=float32, or leave the measure out.",
+            )
     return spec.model_copy(
         update={
             "data": spec.data.model_copy(update={"name": request.data.name, "fingerprint": request.data.fingerprint}),
@@ -146,12 +171,6 @@ def resolved(spec: RunSpec, request: Request) -> RunSpec:
             "model": model,
         }
     )
-
-
-def _require_examples(spec: RunSpec, splits: Splits) -> None:
-    from shattering.execution.run import choose_examples
-
-    choose_examples(splits, spec)
 
 
 @lru_cache
@@ -170,14 +189,20 @@ def _with_sources(planned: Planned) -> Planned:
     if not users:
         return planned
     answers = ask(planned, "check", list(users.values()))
-    specs = tuple(
-        spec.model_copy(update={"model": spec.model.model_copy(update={"source": answers[spec.model.name]["source"]})})
-        if spec.model.name in answers
-        else spec
-        for spec in planned.plan.specs
-    )
+    sources = {name: facts["source"] for name, facts in answers.items()}
+    specs = tuple(_with_source(spec, sources) for spec in planned.plan.specs)
     plan = Plan(planned.plan.study, planned.plan.request, specs, planned.plan.overrides, planned.plan.command)
     return Planned(planned.study, plan, planned.splits, planned.data, planned.data_dir)
+
+
+def _with_source(spec: RunSpec, sources: Mapping[str, str]) -> RunSpec:
+    changes: dict[str, Any] = {}
+    if spec.model.name in sources:
+        changes["model"] = spec.model.model_copy(update={"source": sources[spec.model.name]})
+    if spec.selection is not None:
+        parent = _with_source(spec.selection.parent, sources)
+        changes["selection"] = spec.selection.model_copy(update={"parent": parent})
+    return spec.model_copy(update=changes)
 
 
 def ask(planned: Planned, kind: str, specs: list[RunSpec]) -> dict[str, Any]:

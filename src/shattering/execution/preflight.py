@@ -8,7 +8,8 @@ import numpy as np
 
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Splits
-from shattering.execution.run import choose_examples, corrupted
+from shattering.execution.run import corrupted
+from shattering.execution.selection import choose_examples
 from shattering.training.examples import prepare
 
 
@@ -24,7 +25,7 @@ def check_user_model(spec: RunSpec, splits: Splits) -> dict[str, Any]:
     from shattering.models.check import check_model
     from shattering.models.user import source_fingerprint
 
-    few = spec.model_copy(update={"corruption": type(spec.corruption)()})
+    few = spec.model_copy(update={"corruption": type(spec.corruption)(), "selection": None})
     chosen = choose_examples(splits, few)
     sample = chosen.train.take(np.arange(min(len(chosen.train), 8)))
     examples = prepare(corrupted(Splits(sample, sample), _whole(few, len(sample))).train, few)

@@ -9,28 +9,34 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from shattering.core.errors import DataError
 from shattering.core.record import Record, Row, Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
 from shattering.corruptions.registry import corrupt
 from shattering.data.dataset import Dataset, Splits
 from shattering.execution.provenance import provenance
+from shattering.execution.selection import choose_examples
 from shattering.measures.registry import Probe, measures
 from shattering.models.build import build_model
+from shattering.training import objective
 from shattering.training.evaluation import Stopped, evaluate
 from shattering.training.examples import Examples, cropped, prepare, torch_dtype
 from shattering.training.loop import Snapshot, build_optimizer, train
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
 
-TEST_SUBSET_SEED = 0
-"""All runs of a study are tested on the same test subset."""
+if TYPE_CHECKING:
+    from shattering.gradients.engine import Engine
+    from shattering.gradients.sums import GradientSums
+
+GRADIENT_BATCH = 500
+"""Examples whose inputs are made ready at once for the gradient engine, which cuts them further where memory asks."""
 
 
 class Checkpoints(Protocol):
@@ -59,41 +65,9 @@ class Control:
     checkpoint_seconds: float = 20.0
 
 
-def choose_examples(splits: Splits, spec: RunSpec) -> Splits:
-    """The subsets that ``spec.data`` asks for.
-
-    Training examples are the first ``train_size`` of the permutation of the stream ``subset`` (each seed has its own
-    subset); test examples the first ``test_size`` of the permutation of ``Stream(0, "test-subset")``.
-
-    Raises:
-        DataError: the split is smaller than the subset, or the subset than a batch.
-    """
-    train, test = splits.train, splits.test
-    for split, wanted in ((train, spec.data.train_size), (test, spec.data.test_size)):
-        if wanted is not None and wanted > len(split):
-            raise DataError(
-                "data-subset-too-large",
-                f"{split.name} has {len(split)} {split.split} examples, fewer than data.{split.split}_size={wanted}; "
-                f"lower it with --set data.{split.split}_size={len(split)}.",
-            )
-    if spec.data.train_size is not None:
-        order = Stream(spec.seed_of("subset"), "subset").permutation(len(train))
-        train = train.take(np.sort(order[: spec.data.train_size]))
-    if spec.data.test_size is not None:
-        order = Stream(TEST_SUBSET_SEED, "test-subset").permutation(len(test))
-        test = test.take(np.sort(order[: spec.data.test_size]))
-    if len(train) < spec.training.batch_size:
-        raise DataError(
-            "data-fewer-than-batch",
-            f"{train.name}: {len(train)} training examples do not fill one batch of {spec.training.batch_size}; lower "
-            f"it with --set training.batch_size={len(train)}.",
-        )
-    return Splits(train, test)
-
-
-def corrupted(splits: Splits, spec: RunSpec) -> Splits:
+def corrupted(splits: Splits, spec: RunSpec, parent: Record | None = None) -> Splits:
     """Subsets, centre crop and corruption, in this order; with random crops the images stay whole."""
-    chosen = choose_examples(splits, spec)
+    chosen = choose_examples(splits, spec, parent)
     if spec.training.augmentation == "none":
         return corrupt(Splits(cropped(chosen.train, spec), cropped(chosen.test, spec)), spec)
     both = corrupt(chosen, spec)
@@ -111,13 +85,16 @@ def initial_model(spec: RunSpec, input_shape: tuple[int, ...], num_classes: int)
     return model
 
 
-def execute(spec: RunSpec, splits: Splits, control: Control | None = None) -> tuple[Record, nn.Module]:
+def execute(
+    spec: RunSpec, splits: Splits, control: Control | None = None, parent: Record | None = None
+) -> tuple[Record, nn.Module]:
     """Trains and measures one run, going on from its newest sound checkpoint if there is one.
 
     Args:
         spec: the resolved spec.
         splits: the data as loaded.
         control: how to be stopped and where to save.
+        parent: the record of the run whose examples this one selects from; none where it selects none.
 
     Returns:
         The record (`DONE`, `NOT_FITTED` or `DIVERGED`) and the trained network.
@@ -128,7 +105,7 @@ def execute(spec: RunSpec, splits: Splits, control: Control | None = None) -> tu
     """
     control = control or Control()
     began = time.monotonic()
-    both = corrupted(splits, spec)
+    both = corrupted(splits, spec, parent)
     with arithmetic(spec) as nondeterministic:
         augmented = spec.training.augmentation != "none"
         examples, test = prepare(both.train, spec, augmented=augmented), prepare(both.test, spec)
@@ -146,7 +123,7 @@ def execute(spec: RunSpec, splits: Splits, control: Control | None = None) -> tu
         summary=summary,
         units=_units(spec),
         weights_sha256=None if status is Status.DIVERGED else weights_sha256(model),
-        examples={} if status is Status.DIVERGED else _columns(both.train, training.predictions),
+        examples={} if status is Status.DIVERGED else training.example_columns(both.train),
         provenance={
             **provenance(spec),
             "seconds": round(training.seconds_before + time.monotonic() - began, 3),
@@ -169,6 +146,9 @@ class _Training:
         self.epochs_to_fit: float | None = None
         self.diverged_step: int | None = None
         self.predictions: torch.Tensor | None = None
+        self.columns: dict[str, NDArray[Any]] = {}
+        self.gradient_rows = _gradient_rows(spec, len(examples)).to(examples.labels.device)
+        self.engine: Engine | None = None
         self.began = self.saved = time.monotonic()
         self.seconds_before = 0.0
 
@@ -214,16 +194,46 @@ class _Training:
             initial=self.initial,
             evaluate_train=on_train,
             evaluate_test=on_test,
+            gradient_rows=self.gradient_rows,
+            inputs_of=self._inputs_of,
+            losses=self._losses,
+            sums_over=self._sums_over,
+            seed_of=spec.seed_of,
         )
         row: Row = {"step": snapshot.step, "epoch": snapshot.epoch, "learning_rate": snapshot.learning_rate}
+        columns = dict(self.columns)
         for name in spec.measures.names:
-            row.update(measures.get(name).function(probe))
+            entry = measures.get(name)
+            row.update(entry.function(probe))
+            if entry.fold is not None:
+                columns.update(entry.fold(probe, columns))
+        # Row and columns together: who was stopped in between looks at this snapshot again, and must not fold twice.
         self.rows.append(row)
+        self.columns = columns
         if snapshot.fitted and self.steps_to_fit is None:
             self.steps_to_fit, self.epochs_to_fit = snapshot.step, snapshot.epoch
         if snapshot.ending:
             self.predictions = probe.train[1]
         self.control.saw(row)
+
+    def _inputs_of(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.control.should_stop():
+            raise Stopped
+        return self.examples.finish(self.examples.inputs[rows])
+
+    def _losses(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return objective.losses(outputs, labels, self.spec.training.loss)
+
+    def _sums_over(self, rows: torch.Tensor) -> GradientSums:
+        def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            for few in torch.split(rows, GRADIENT_BATCH):
+                yield self._inputs_of(few), self.examples.labels[few]
+
+        if self.engine is None:
+            from shattering.gradients.engine import Engine
+
+            self.engine = Engine(self.model, self._losses)
+        return self.engine.sums(batches())
 
     def _on_step(self) -> None:
         self.control.beat(self.progress.step)
@@ -237,6 +247,7 @@ class _Training:
             facts = [self.steps_to_fit, self.epochs_to_fit, self.seconds_before + time.monotonic() - self.began]
             tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
             tensors |= {f"initial/{name}": value for name, value in self.initial.items()}
+            tensors |= {f"column/{name}": torch.from_numpy(column) for name, column in self.columns.items()}
             tensors |= optimizer_tensors(self.optimizer)
             checkpoint = Checkpoint(tensors, self.progress, list(self.rows), {"facts": facts})
             self.control.checkpoints.save(self.progress.step, checkpoint.to_bytes())
@@ -249,7 +260,7 @@ class _Training:
                 checkpoint = Checkpoint.from_bytes(payload)
             except ValueError:
                 continue
-            parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "initial": {}}
+            parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "initial": {}, "column": {}}
             for name, tensor in checkpoint.tensors.items():
                 kind, _, rest = name.partition("/")
                 if kind in parts:
@@ -257,6 +268,7 @@ class _Training:
             self.model.load_state_dict(parts["model"])
             for name, tensor in parts["initial"].items():
                 self.initial[name].copy_(tensor)
+            self.columns = {name: tensor.numpy() for name, tensor in parts["column"].items()}
             restore_optimizer(self.optimizer, checkpoint.tensors)
             self.progress, self.rows = checkpoint.progress, list(checkpoint.rows)
             self.steps_to_fit, self.epochs_to_fit, self.seconds_before = checkpoint.extra["facts"]
@@ -278,6 +290,18 @@ class _Training:
         if self.diverged_step is not None:
             numbers["diverged_step"] = self.diverged_step
         return numbers
+
+    def example_columns(self, train_split: Dataset) -> dict[str, Any]:
+        """One entry per training example: what it is, what was predicted at the end, what measures kept of it."""
+        columns: dict[str, Any] = {
+            "index": train_split.source_indices,
+            "label": train_split.labels,
+            "original_label": train_split.original_labels,
+            "changed": train_split.changed,
+        }
+        if self.predictions is not None:
+            columns["prediction"] = self.predictions.cpu().numpy()
+        return columns | self.columns
 
 
 @contextmanager
@@ -319,20 +343,16 @@ def weights_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def _gradient_rows(spec: RunSpec, examples: int) -> torch.Tensor:
+    wanted = spec.measures.gradient_examples
+    if wanted is None or wanted >= examples:
+        return torch.arange(examples)
+    order = Stream(spec.seed_of("gradient-sample"), "gradient-sample").permutation(examples)
+    return torch.from_numpy(np.sort(order[:wanted]))
+
+
 def _units(spec: RunSpec) -> dict[str, str]:
     units = {"step": "steps", "epoch": "epochs", "learning_rate": "1", "steps_to_fit": "steps", "steps": "steps"}
     for name in spec.measures.names:
         units |= measures.get(name).units
     return units
-
-
-def _columns(split: Dataset, predictions: torch.Tensor | None) -> dict[str, Any]:
-    columns: dict[str, Any] = {
-        "index": split.source_indices,
-        "label": split.labels,
-        "original_label": split.original_labels,
-        "changed": split.changed,
-    }
-    if predictions is not None:
-        columns["prediction"] = predictions.cpu().numpy()
-    return columns

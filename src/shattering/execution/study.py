@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from shattering.core.errors import DataError
+from shattering.core.errors import EXIT_RUNS_FAILED, DataError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
@@ -97,8 +97,8 @@ def run_bytes(planned: Planned) -> float:
     values = 1
     for size in request.input_shape:
         values *= size
-    largest = max((spec.data.train_size or request.train_size) for spec in planned.plan.specs)
-    largest += max((spec.data.test_size or request.test_size) for spec in planned.plan.specs)
+    largest = max(spec.sizes(request.train_size, 0)[0] for spec in planned.plan.specs)
+    largest += max(spec.sizes(0, request.test_size)[1] for spec in planned.plan.specs)
     raw = planned.splits.train.inputs.nbytes + planned.splits.test.inputs.nbytes
     return 500e6 + raw + 8.0 * largest * values
 
@@ -138,8 +138,12 @@ class _Driver:
         )
         self.specs = {spec.digest: spec for spec in planned.plan.specs}
         # Longest first: the last run to end is then a short one, and no core idles for long.
-        self.waiting = deque(sorted(missing, key=lambda key: planned.expected_cost(self.specs[key]), reverse=True))
+        # Parents before all others.
+        parents = {run.digest for spec in planned.plan.specs for run in spec.parents}
+        costs = {key: (key in parents, planned.expected_cost(self.specs[key])) for key in missing}
+        self.waiting = deque(sorted(missing, key=lambda key: costs[key], reverse=True))
         self.leases: dict[str, Lease] = {}
+        self.failed: set[str] = set()
         self.computed = 0
 
     def run(self, workers: int) -> int:
@@ -167,6 +171,8 @@ class _Driver:
         """The next run that nobody else computes; runs committed by others meanwhile are ticked off."""
         for _ in range(len(self.waiting)):
             digest = self.waiting.popleft()
+            if self._waits_for_parent(digest):
+                continue
             lease = self.store.lease(digest)
             if lease is None:
                 self.waiting.append(digest)
@@ -177,9 +183,24 @@ class _Driver:
                 self.display.ended_elsewhere(self.specs[digest])
                 continue
             self.leases[digest] = lease
-            self.display.began(self.specs[digest])
-            return self.planned.job("run", self.specs[digest], store=self.store.root, keep_weights=self.keep_weights)
+            spec = self.specs[digest]
+            self.display.began(spec)
+            parent = self.store.get(spec.selection.parent.digest, examples=True) if spec.selection is not None else None
+            return self.planned.job("run", spec, store=self.store.root, keep_weights=self.keep_weights, parent=parent)
         return None
+
+    def _waits_for_parent(self, digest: str) -> bool:
+        """Puts a run back whose parent has not ended, and gives it up where its parent failed."""
+        selection = self.specs[digest].selection
+        if selection is None or not self.store.missing([selection.parent.digest]):
+            return False
+        parent = selection.parent.digest
+        if parent in self.failed:
+            told = f"The run {parent[:12]}, whose examples it selects from, failed; mend that one first."
+            self._failed(Broke(digest, "run-parent-failed", told, EXIT_RUNS_FAILED))
+        else:
+            self.waiting.append(digest)
+        return True
 
     def _unfinished(self) -> bool:
         self.display.tick()
@@ -200,6 +221,7 @@ class _Driver:
     def _failed(self, broke: Broke) -> None:
         spec = self.specs[broke.key]
         error = {"identifier": broke.identifier, "message": broke.message}
+        self.failed.add(broke.key)
         self.store.put_failure(Record(spec=spec, status=Status.FAILED, error=error))
         self._release(broke.key)
         self.display.ended(spec, Status.FAILED, broke.message)

@@ -125,7 +125,7 @@ def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -
         checkpoints=checkpoints,
         checkpoint_seconds=float(os.environ.get("SHATTERING_CHECKPOINT_SECONDS", "20")),
     )
-    record, model = execute(RunSpec.from_json(job.spec), splits, control)
+    record, model = execute(RunSpec.from_json(job.spec), splits, control, job.parent)
     weights = None
     if job.keep_weights:
         from safetensors.torch import save

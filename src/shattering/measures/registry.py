@@ -6,14 +6,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shattering.core.errors import ShatteringError
 from shattering.core.registry import Registry
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import nn
+
+    from shattering.gradients.sums import GradientSums
 
 Units = Mapping[str, str]
 
@@ -30,6 +33,12 @@ class Probe:
         changed: bool ``[n]``, the examples that the corruption changed.
         test_labels: int64 ``[n_test]``, clean.
         initial: the parameters at initialisation, by name.
+        gradient_rows: int64 ``[m]``: the training examples that gradients are measured on, in their order in the data;
+            the same throughout the run.
+        inputs_of: model-ready inputs of training rows.
+        losses: the training's loss of each example, ``(outputs, labels) -> [n]``.
+        sums_over: `GradientSums` over training rows, in evaluation mode, dropout off; one pass.
+        seed_of: the seed of a stream.
         evaluate_train, evaluate_test: give losses (float64 ``[n]``) and predictions (int64 ``[n]``) over a split, in
             evaluation mode; called at most once a probe.
     """
@@ -43,6 +52,11 @@ class Probe:
     initial: Mapping[str, torch.Tensor]
     evaluate_train: Callable[[], tuple[torch.Tensor, torch.Tensor]]
     evaluate_test: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    gradient_rows: torch.Tensor
+    inputs_of: Callable[[torch.Tensor], torch.Tensor]
+    losses: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    sums_over: Callable[[torch.Tensor], GradientSums]
+    seed_of: Callable[[str], int]
 
     @cached_property
     def train(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,8 +68,39 @@ class Probe:
         """Losses and predictions on the test set."""
         return self.evaluate_test()
 
+    @cached_property
+    def sums(self) -> GroupedSums:
+        """Gradients on the sample, the examples that kept their label and input (pristine) and the others apart."""
+        changed = self.changed[self.gradient_rows]
+        groups = [self.gradient_rows[~changed], self.gradient_rows[changed]]
+        pristine, corrupt = (self.sums_over(rows) if len(rows) else None for rows in groups)
+        return GroupedSums(pristine, corrupt)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedSums:
+    """Sums over gradients of the pristine and of the corrupt examples of a sample.
+
+    Args:
+        pristine, corrupt: none where the sample has no such example.
+    """
+
+    pristine: GradientSums | None
+    corrupt: GradientSums | None
+
+    @cached_property
+    def all(self) -> GradientSums:
+        """Over the whole sample: pristine examples first, then corrupt ones, each in the order of their rows."""
+        if self.pristine is not None and self.corrupt is not None:
+            return self.pristine + self.corrupt
+        only = self.pristine or self.corrupt
+        assert only is not None
+        return only
+
 
 MeasureFunction = Callable[[Probe], dict[str, float]]
+Columns = Mapping[str, "NDArray[Any]"]
+FoldFunction = Callable[[Probe, Columns], dict[str, "NDArray[Any]"]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +112,9 @@ class MeasureEntry:
         summary: the first line of its docstring.
         units: every number it can return, with its unit (``"1"`` for a fraction or a plain number).
         paper: where it was defined; empty for common knowledge.
-        function: the measure itself.
+        function: the measure itself; one of per-example columns has no numbers of its own.
+        fold: for per-example columns, what turns the columns so far and a probe into the columns now.
+        gradient_passes: how many passes of forward and backward over the gradient examples it costs; for estimates.
     """
 
     name: str
@@ -75,21 +122,46 @@ class MeasureEntry:
     units: Units
     paper: str
     function: MeasureFunction
+    fold: FoldFunction | None = None
+    gradient_passes: float = 0.0
 
 
 measures: Registry[MeasureEntry] = Registry("measure", "shattering.measures")
 
 
-def measure(*, units: Units, paper: str = "") -> Callable[[MeasureFunction], MeasureFunction]:
-    """Registers a measure under its function's name; a missing docstring or unit is refused."""
+def measure(
+    *, units: Units, paper: str = "", gradient_passes: float = 0.0
+) -> Callable[[MeasureFunction], MeasureFunction]:
+    """Registers a measure under its function's name; a missing docstring or unit is refused.
+
+    A unit's key that ends in ``*`` stands for every number whose name begins so: ``m_coherence/*``, one for each layer.
+    """
 
     def register(function: MeasureFunction) -> MeasureFunction:
-        summary = (inspect.getdoc(function) or "").partition("\n")[0]
-        if not summary or not units:
-            raise ShatteringError(
-                "registry-incomplete", f"The measure {function.__name__!r} needs a docstring and a unit per number."
-            )
-        measures.add(function.__name__, MeasureEntry(function.__name__, summary, dict(units), paper, function))
+        _add(function, units, paper, function, gradient_passes=gradient_passes)
         return function
 
     return register
+
+
+def example_measure(*, units: Units, paper: str = "") -> Callable[[FoldFunction], FoldFunction]:
+    """Registers a measure of single examples: a fold over the snapshots, whose last columns stand in the record.
+
+    The function gets a probe and the columns so far (none at the first snapshot), and returns the columns now, each
+    with one entry per training example.
+    """
+
+    def register(function: FoldFunction) -> FoldFunction:
+        _add(function, units, paper, lambda probe: {}, fold=function)
+        return function
+
+    return register
+
+
+def _add(named: Callable[..., Any], units: Units, paper: str, function: MeasureFunction, **facts: Any) -> None:
+    summary = (inspect.getdoc(named) or "").partition("\n")[0]
+    if not summary or not units:
+        raise ShatteringError(
+            "registry-incomplete", f"The measure {named.__name__!r} needs a docstring and a unit per number."
+        )
+    measures.add(named.__name__, MeasureEntry(named.__name__, summary, dict(units), paper, function, **facts))

@@ -29,3 +29,17 @@ def he_normal(network: nn.Module, output: nn.Linear | None = None) -> None:
             nn.init.normal_(layer.weight, std=1 / fan_in if layer is output else math.sqrt(2 / fan_in))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def xavier_uniform(network: nn.Module) -> None:
+    """Draws every convolution and linear layer afresh: weights U(-a, a), a = √(6 / (fan-in + fan-out)), biases zero.
+
+    Glorot & Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks", Equation 16.
+    The output layer is drawn like the others, so a network does not begin indifferent between the classes. The numbers
+    come from torch's global generator, in the order of ``network.modules()``.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

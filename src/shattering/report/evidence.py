@@ -50,14 +50,15 @@ class Evidence:
 def gather(store: Store, plan: Plan) -> Evidence:
     """Reads the records of a plan and judges the study's claims by them; nothing is trained."""
     study = studies.get(plan.study)
-    records = tuple(store.records(plan.digests))
+    records = tuple(store.records(plan.digests, examples=study.columns))
     judgements = tuple(judge(claim, records, comparable=is_comparable(claim, plan)) for claim in study.claims)
     return Evidence(plan, study, records, judgements)
 
 
 def is_comparable(claim: Claim, plan: Plan) -> bool:
     """Whether scale, data and settings are those the number was published for."""
-    return plan.request.scale == "paper" and plan.request.data.name == claim.data and not plan.overrides
+    whole = plan.request.scale == "paper" or studies.get(plan.study).worked_example
+    return whole and plan.request.data.name == claim.data and not plan.overrides
 
 
 def counts_text(counts: dict[str, int]) -> str:

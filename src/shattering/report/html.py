@@ -15,10 +15,11 @@ from typing import Any
 from shattering.core import io
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
+from shattering.core.spec import RunSpec
 from shattering.core.study import PROVENANCE
 from shattering.report.charts import Chart, draw, runtime, to_png, to_svg
 from shattering.report.evidence import Evidence, gather
-from shattering.report.settings import corruption_text, model_text, settings
+from shattering.report.settings import corruption_text, model_text, selection_text, settings
 from shattering.report.summary import REPORT_FILE, seeds_behind, summary_of
 from shattering.report.words import STATUSES, VERDICTS, half_width, interval, number, published, seeds_text, spent
 from shattering.store.store import Store
@@ -227,9 +228,14 @@ def _provenance(records: Iterable[Record]) -> list[tuple[str, str]]:
 def _runs(evidence: Evidence) -> list[tuple[str, str, str, int, str]]:
     found = {record.digest: STATUSES[record.status.value][0] for record in evidence.records}
     return [
-        (spec.digest, model_text(spec), corruption_text(spec), spec.seed, found.get(spec.digest, "not run"))
+        (spec.digest, model_text(spec), _data_text(spec), spec.seed, found.get(spec.digest, "not run"))
         for spec in evidence.plan.specs
     ]
+
+
+def _data_text(spec: RunSpec) -> str:
+    """What a run was trained on: the corruption, and the selection where there is one."""
+    return corruption_text(spec) + ("" if spec.selection is None else f"; {selection_text(spec)}")
 
 
 def _is_picture(example: dict[str, Any]) -> bool:

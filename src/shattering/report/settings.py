@@ -15,6 +15,7 @@ NONE_MEANS = {
     "data.test_size": "all",
     "data.crop": "none (whole image)",
     "training.decay_steps": "one epoch",
+    "measures.gradient_examples": "all",
 }
 UNUSED = "not used"
 _APART = ("version", "seed", "stream_seeds", "data.fingerprint", "model.source", "model.name", "corruption.name")
@@ -60,6 +61,16 @@ def corruption_text(spec: RunSpec) -> str:
     return _with_fields(spec.corruption.name, spec.corruption.fields)
 
 
+def selection_text(spec: RunSpec) -> str:
+    """Which examples of another run were trained on; the whole set or subset where none were selected."""
+    chosen = spec.selection
+    if chosen is None:
+        return "none"
+    which = "a random" if chosen.part == "random" else f"the {chosen.part}"
+    ranked = "" if chosen.part == "random" else f" by {chosen.column}"
+    return f"{which} {chosen.fraction:.0%}{ranked} of a parent run's examples, {chosen.held_out:.0%} of it held out"
+
+
 def _with_fields(name: str, fields: dict[str, Any]) -> str:
     return f"{name} ({', '.join(f'{key}={value}' for key, value in fields.items())})" if fields else name
 
@@ -67,7 +78,8 @@ def _with_fields(name: str, fields: dict[str, Any]) -> str:
 def _used(spec: RunSpec) -> dict[str, str]:
     """Every field that tells runs apart, seeds aside, as text; one that has no effect says so."""
     values: dict[str, str] = {"model": model_text(spec), "corruption": corruption_text(spec)}
-    for group, part in spec.model_dump(mode="json").items():
+    values["selection"] = selection_text(spec)
+    for group, part in spec.model_dump(mode="json", exclude={"selection"}).items():
         if not isinstance(part, dict) or group == "stream_seeds":
             continue
         for name, value in part.items():
@@ -79,6 +91,8 @@ def _used(spec: RunSpec) -> dict[str, str]:
         values["training.momentum"] = UNUSED
     if training.schedule == "constant":
         values["training.decay"] = values["training.decay_steps"] = UNUSED
+    if training.gradient != "winsorized":
+        values["training.winsorize"] = UNUSED
     return values
 
 

@@ -6,20 +6,22 @@ from typing import Any
 
 from shattering.core.errors import SpecError
 from shattering.core.record import Record, Status
-from shattering.report.settings import corruption_text, model_text
+from shattering.report.settings import corruption_text, model_text, selection_text
 from shattering.report.terminal import new_table, printed
 from shattering.report.words import STATUSES, percent
 from shattering.store.store import Store
 
 SHORT = 8
 MOST_ROWS = 40
+SHOWN = ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "m_coherence", "pristine_share")
+"""Measured names with a column of their own, where a run has them."""
 
 
 def describe_runs(store: Store) -> dict[str, Any]:
     """Every run that is planned or present: ``store`` and ``runs``.
 
-    A run has ``digest``, ``model``, ``corruption``, ``seed``, ``status``, ``steps_to_fit``, ``train_accuracy`` and
-    ``test_accuracy`` (last values, none where not measured).
+    A run has ``digest``, ``model``, ``corruption``, ``selection``, ``seed``, ``status``, ``steps_to_fit``,
+    ``train_accuracy`` and ``test_accuracy`` (last values, none where not measured).
     """
     specs = {spec.digest: spec for plan in store.plans() for spec in plan.specs}
     digests = list(dict.fromkeys([*specs, *store.all_digests()]))
@@ -36,6 +38,7 @@ def describe_runs(store: Store) -> dict[str, Any]:
                 "digest": digest,
                 "model": model_text(spec),
                 "corruption": corruption_text(spec),
+                "selection": selection_text(spec),
                 "seed": spec.seed,
                 "status": record.status.value if record else Status.CANCELLED.value,
                 "steps_to_fit": record.summary.get("steps_to_fit") if record else None,
@@ -63,7 +66,7 @@ def render_runs(described: dict[str, Any]) -> str:
             run["digest"][:SHORT],
             Text(run["model"]),
             # Blanks break lines where underscores do not.
-            Text(run["corruption"].replace("_", " ")),
+            Text(run["corruption"].replace("_", " ") + ("" if run["selection"] == "none" else f"; {run['selection']}")),
             str(run["seed"]),
             STATUSES[run["status"]][0],
             "–" if steps is None else f"{steps:,}",
@@ -99,6 +102,7 @@ def describe_run(store: Store, prefix: str) -> dict[str, Any]:
         "digest": record.digest,
         "status": record.status.value,
         "spec": record.spec.model_dump(mode="json"),
+        "selection": selection_text(record.spec),
         "summary": dict(record.summary),
         "rows": [dict(row) for row in record.rows],
         "units": dict(record.units),
@@ -120,18 +124,14 @@ def render_run(described: dict[str, Any]) -> str:
     for title, part in (("error", described["error"] or {}), ("", described["summary"])):
         for name, value in part.items():
             facts.add_row(Text(f"{title} {name}".strip()), Text(_value(value)))
-    for group, fields in described["spec"].items():
+    for group, fields in (described["spec"] | {"selection": described["selection"]}).items():
         flat = fields.items() if isinstance(fields, dict) else [("", fields)]
         for name, value in flat:
             facts.add_row(Text(f"{group}.{name}".rstrip(".")), Text(_value(value)))
     for name, value in described["provenance"].items():
         facts.add_row(Text(name), Text(_value(value)))
     rows = described["rows"]
-    wanted = [
-        name
-        for name in ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
-        if any(name in row for row in rows)
-    ]
+    wanted = [name for name in SHOWN if any(name in row for row in rows)]
     table = new_table()
     for name in wanted:
         table.add_column(name.replace("_", " "), justify="right")

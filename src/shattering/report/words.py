@@ -62,8 +62,10 @@ def half_width(value: float, unit: str) -> str:
 
 
 def interval(low: float | None, high: float | None, unit: str) -> str:
-    """``[96.1%, 98.4%]``, or nothing where there is none."""
-    return "" if low is None or high is None else f"[{number(low, unit)}, {number(high, unit)}]"
+    """``[96.1%, 98.4%]``; ``exact`` where both ends are one number; nothing where there is none."""
+    if low is None or high is None:
+        return ""
+    return "exact" if low == high else f"[{number(low, unit)}, {number(high, unit)}]"
 
 
 def ours_head(plan: Plan, claim_data: Sequence[str]) -> str:

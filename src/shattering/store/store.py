@@ -173,9 +173,12 @@ class Store:
             self._quarantine.note(f"The failure {path} is left aside: {reason}.")
         return None
 
-    def records(self, digests: Iterable[str]) -> list[Record]:
-        """The runs that have ended, failed ones included, in the given order; those that have not are left out."""
-        found = (self.get(digest) or self.failure(digest) for digest in digests)
+    def records(self, digests: Iterable[str], *, examples: bool = False) -> list[Record]:
+        """The runs that have ended, failed ones included, in the given order; those that have not are left out.
+
+        ``examples``: whether to read the columns with one entry per training example, too.
+        """
+        found = (self.get(digest, examples=examples) or self.failure(digest) for digest in digests)
         return [record for record in found if record is not None]
 
     def missing(self, digests: Iterable[str]) -> list[str]:

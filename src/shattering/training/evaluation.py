@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from shattering.core.spec import RunSpec
+from shattering.training import objective
 from shattering.training.examples import Examples
 
 
@@ -23,8 +23,8 @@ class Evaluation:
     """What a model says of a split, in evaluation mode.
 
     Args:
-        losses: float64 ``[n]``, cross-entropy in nats of each example with its label.
-        predictions: int64 ``[n]``, the class with the largest output.
+        losses: float64 ``[n]``, of each example with its label.
+        predictions: int64 ``[n]``, classes.
     """
 
     losses: torch.Tensor
@@ -39,7 +39,7 @@ class Evaluation:
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy, nats."""
+        """Mean loss."""
         return float(self.losses.mean())
 
 
@@ -75,8 +75,8 @@ def evaluate(
             with precision(spec):
                 outputs = model(examples.finish(examples.inputs[rows]))
             outputs = outputs.double()
-            losses.append(functional.cross_entropy(outputs, examples.labels[rows], reduction="none"))
-            predictions.append(outputs.argmax(dim=1))
+            losses.append(objective.losses(outputs, examples.labels[rows], spec.training.loss))
+            predictions.append(objective.predictions(outputs))
     finally:
         model.train(training)
     return Evaluation(torch.cat(losses), torch.cat(predictions))

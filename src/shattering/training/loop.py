@@ -10,15 +10,17 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
-from shattering.training.augmentation import augment, whiten_batch
-from shattering.training.evaluation import Evaluation, evaluate, precision
+from shattering.training import objective
+from shattering.training.evaluation import Evaluation, evaluate
 from shattering.training.examples import Examples
 from shattering.training.schedule import is_snapshot, learning_rate, log_spaced_steps, steps_per_epoch
 from shattering.training.state import Progress
+from shattering.training.update import build_optimizer, update
+
+__all__ = ["Snapshot", "Tally", "build_optimizer", "draws_in_forward", "epoch_batches", "train"]
 
 Ending = Literal["", "fitted", "budget", "diverged"]
 
@@ -49,17 +51,6 @@ class Snapshot:
     fitted: bool = False
     ending: Ending = ""
     diverged_step: int | None = None
-
-
-def build_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
-    """The optimizer that ``spec`` names, over the parameters that want gradients."""
-    training = spec.training
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rate, decay = training.learning_rate, training.weight_decay
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
-    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
 
 
 def train(
@@ -130,7 +121,7 @@ def train(
             if seeds is not None:
                 torch.manual_seed(seeds[position])
             rows = batches[position]
-            loss, outputs = _update(model, optimizer, examples, spec, rows, progress.step)
+            loss, outputs = update(model, optimizer, examples, spec, rows, progress.step)
             tally.add(loss, outputs, examples.labels[rows], progress.step)
             progress.step += 1
             due = is_snapshot(spec.measures, logarithmic, progress.step, epoch_steps)
@@ -144,28 +135,6 @@ def train(
                     return
             if closing or due:
                 break
-
-
-def _update(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    examples: Examples,
-    spec: RunSpec,
-    rows: torch.Tensor,
-    step: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """One optimizer step on the batch ``rows``; returns the batch's mean loss and the outputs before the update."""
-    inputs, labels = examples.inputs[rows], examples.labels[rows]
-    if spec.training.augmentation != "none":
-        inputs = augment(inputs, spec, step)
-        inputs = whiten_batch(inputs) if spec.data.whiten else inputs
-    with precision(spec):
-        outputs = model(inputs)
-        loss = functional.cross_entropy(outputs, labels)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return loss.detach(), outputs.detach()
 
 
 def _look(
@@ -216,7 +185,7 @@ class Tally:
 
     def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor, step: int) -> None:
         """Notes one batch; nothing is copied from the device."""
-        self._pending.append((loss, (outputs.argmax(dim=1) == labels).sum(), len(labels), step))
+        self._pending.append((loss, (objective.predictions(outputs) == labels).sum(), len(labels), step))
 
     def read_into(self, progress: Progress) -> int | None:
         """Adds what was noted to ``progress``; returns the first step whose loss was not finite, if there is one."""

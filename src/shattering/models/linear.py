@@ -1,0 +1,45 @@
+"""A linear model."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Literal
+
+from torch import nn
+
+from shattering.core.spec import Truth
+from shattering.models.initialisation import xavier_uniform
+from shattering.models.registry import model
+
+
+@model(
+    summary="linear model; with one output and weights from zero, the illustrative example of coherence",
+    paper="Chatterjee & Zielinski (2022), the illustrative example",
+)
+def linear(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    outputs: Literal["classes", "one"] = "classes",
+    bias: Truth = True,
+    initialisation: Literal["xavier", "zeros"] = "xavier",
+) -> nn.Module:
+    """Outputs W·x + b.
+
+    Args:
+        input_shape: any; inputs are flattened.
+        num_classes: number of outputs, unless there is one.
+        outputs: ``one``: a single output, whose sign tells the class of two; for the squared loss.
+        bias: whether there is b, which begins at zero.
+        initialisation: of W: ``xavier`` by Glorot & Bengio (2010), or ``zeros``.
+
+    Returns:
+        The network; with six features, one output and no bias it is the paper's: six weights.
+    """
+    layer = nn.Linear(math.prod(input_shape), 1 if outputs == "one" else num_classes, bias=bool(bias))
+    network = nn.Sequential(OrderedDict(flatten=nn.Flatten(), output=layer))
+    xavier_uniform(network)
+    if initialisation == "zeros":
+        nn.init.zeros_(layer.weight)
+    return network
