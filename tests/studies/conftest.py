@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.core.study import DataFacts, Request, Scale
+from shattering.measures.registry import measures
 
 FACTS = {
     "digits": DataFacts("digits", 1437, 360, (8, 8, 1), 10, "0" * 64),
     "mnist": DataFacts("mnist", 60_000, 10_000, (28, 28, 1), 10, "1" * 64),
     "cifar10": DataFacts("cifar10", 50_000, 10_000, (32, 32, 3), 10, "2" * 64),
+    "six_weights": DataFacts("six_weights", 4, 1, (6,), 2, "3" * 64),
 }
+
+GRADIENTS = {
+    "m_coherence": 5.0,
+    "alpha": 0.05,
+    "pristine_m_coherence": 4.0,
+    "pristine_alpha": 0.08,
+    "corrupt_m_coherence": 2.0,
+    "corrupt_alpha": 0.04,
+    "coherence_floor": 1e-12,
+    "gradient_norm": 0.5,
+    "m_coherence/hidden1": 5.0,
+    "m_coherence/output": 6.0,
+    "pristine_share": 0.7,
+    "corrupt_share": 0.3,
+    "pristine_contribution": 0.2,
+    "corrupt_contribution": 0.1,
+    "null_share_low": 0.4,
+    "null_share_high": 0.6,
+    "share_p": 0.001,
+    **{f"weight_{number}": 0.2 for number in range(1, 7)},
+}
+"""What the gradient measures say at every snapshot of a made-up run, where labels are noisy."""
+
+
+def gradient_numbers(spec: RunSpec) -> dict[str, float]:
+    """The numbers of the spec's gradient measures; with true labels there are no corrupt examples, hence no shares."""
+    units = [unit.removesuffix("*") for name in spec.measures.names for unit in measures.get(name).units]
+    known = {name: value for name, value in GRADIENTS.items() if any(name.startswith(unit) for unit in units)}
+    if spec.corruption.name != "true_labels":
+        return known
+    mixed = ("corrupt_", "null_", "share_p", "pristine_share")
+    return {name: value for name, value in known.items() if not name.startswith(mixed)}
+
+
+def example_columns(spec: RunSpec) -> dict[str, np.ndarray]:
+    """Twenty examples, some learned at each snapshot and one never, in an order that hardly depends on the seed."""
+    index = np.arange(20)
+    columns = {"index": index, "label": index % 10, "original_label": index % 10, "changed": index < 0}
+    if "learning_step" in spec.measures.names:
+        steps = np.array([0, 1, 1, 10, 10, 50, 50, -1])[index * 8 // 20]
+        columns["learning_step"] = np.roll(steps, spec.seed % 2)
+    return columns
 
 
 def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: float = 0.5) -> Record:
@@ -38,7 +83,7 @@ def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: f
         }
         if spec.corruption.name not in ("true_labels",):
             row["changed_train_accuracy"] = row["restored_train_accuracy"] = accuracy
-        rows.append(row)
+        rows.append(row | gradient_numbers(spec))
     summary = {
         "steps": 50,
         "steps_to_fit": 40 if fitted else None,
@@ -48,7 +93,9 @@ def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: f
         "num_classes": 10,
         "parameters": 1000,
     }
-    return Record(spec, status, tuple(rows[:2] if status is Status.DIVERGED else rows), summary)
+    if status is Status.DIVERGED:
+        return Record(spec, status, tuple(rows[:2]), summary)
+    return Record(spec, status, tuple(rows), summary, examples=example_columns(spec))
 
 
 @pytest.fixture
