@@ -92,3 +92,18 @@ def test_the_table() -> None:
     assert [line.split()[0] for line in lines[2:5]] == ["0", "2", "all"]
     assert lines[4].endswith("100.0%")
     assert lines[-1] == "closed form: 2 of 2 modules (100.0% of 26 parameters)"
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("convert", [False, True])
+def test_rounding_in_float32_is_not_taken_for_examples_that_depend_on_each_other(seed: int, convert: bool) -> None:
+    """Whatever dtype the losses come in: they were rounded by the network's arithmetic before."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 4))
+    batches = [{"x": torch.randn(100, 20), "y": torch.randint(4, (100,))} for _ in range(2)]
+
+    def loss(network: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        outputs = network(batch["x"])
+        return nn.functional.cross_entropy(outputs.double() if convert else outputs, batch["y"])
+
+    assert coherence(network, batches, loss).coverage.share("closed form") == 1

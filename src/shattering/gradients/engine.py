@@ -90,6 +90,8 @@ class Engine:
         check_arguments(max_memory, dropout, batch_norm)
         self.model, self.loss, self.max_memory = model, loss, max_memory
         self.parameters = trainable(model)
+        single = any(parameter.dtype == torch.float32 for parameter in self.parameters.values())
+        self._arithmetic = torch.float32 if single else torch.float64
         check_arithmetic(self.parameters)
         self.notes = notes_on(model, dropout, batch_norm)
         self._masks = FixedDropout(seed) if dropout == "fixed" else None
@@ -189,7 +191,7 @@ class Engine:
             return singles.mean_or_sum(probe, list(singles.references(probe)))
 
         self._restart_masks()
-        self._objective = find_objective(self.model, self.loss, probe, losses, gradient_says)
+        self._objective = find_objective(self.model, self.loss, probe, losses, self._arithmetic, gradient_says)
         singles.exponent = self._retuned(length)
         self._example_bytes = singles.alone.activation_bytes(rows_of(probe, slice(0, 1)))
         if self._objective.kind == "alone":
@@ -251,7 +253,7 @@ class Engine:
         losses = self._losses(objective, chunk, outputs, value)
         if losses is not None and capture.decides and n > 1:
             # A batch may go another way than its examples do: whether it did is asked of every one.
-            losses = losses if agree(losses, singles.losses(chunk)) else None
+            losses = losses if agree(losses, singles.losses(chunk), self._arithmetic) else None
         del outputs
         if losses is None:
             self._objective = Objective("alone", self.loss)
@@ -288,7 +290,7 @@ class Engine:
         if verify:
             alone: list[float] = []
             wrong = trust.wrong(_noting(singles.references(chunk), alone), norms, capture.totals, n)
-            if not agree(losses[sorted({0, n - 1})], torch.tensor(alone, dtype=torch.float64)):
+            if not agree(losses[sorted({0, n - 1})], torch.tensor(alone, dtype=torch.float64), self._arithmetic):
                 tally.discard()
                 self._objective = Objective("alone", self.loss)
                 trust.none_followed("an example's loss depends on the other examples of a batch")
@@ -325,7 +327,11 @@ class Engine:
             losses = losses_of_outputs(objective.loss, outputs, chunk[1], n)
         else:
             losses = self._singles.losses(chunk)
-        return losses if not bool(value.isfinite()) or consistent(objective.kind, value, losses) else None
+        return (
+            losses
+            if not bool(value.isfinite()) or consistent(objective.kind, value, losses, self._arithmetic)
+            else None
+        )
 
     def _slow_norms(self, chunk: Batch, tally: Tally) -> dict[str, Tensor]:
         slow, alone = self._trust.slow, self._singles.alone

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from shattering.gradients.batches import Batch, Loss, batch_size, is_pair, map_tensors, tensors_of
 
 AGREEMENT = {torch.float32: 1e-4, torch.float64: 1e-9}
-"""Largest relative difference between losses that passes for rounding."""
+"""Largest relative difference between losses that passes for rounding, by the arithmetic of the network.
+
+Not by the dtype of the losses: they may have been converted, by the user's loss or by us, after they were rounded.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Objective:
         return examples if self.kind == "mean" else 1
 
 
-def find_objective(model: nn.Module, loss: Loss, batch: Batch, alone: Tensor, gradient_says: Any = None) -> Objective:
+def find_objective(
+    model: nn.Module, loss: Loss, batch: Batch, alone: Tensor, arithmetic: torch.dtype, gradient_says: Any = None
+) -> Objective:
     """Compares the loss of a batch with those of its examples alone.
 
     Args:
@@ -45,6 +50,7 @@ def find_objective(model: nn.Module, loss: Loss, batch: Batch, alone: Tensor, gr
         loss: the user's.
         batch: a few examples.
         alone: ℓᵢ of each.
+        arithmetic: of the network.
         gradient_says: called where mean and sum are both (nearly) zero, returns ``"mean"`` or ``"sum"``.
     """
     n = len(alone)
@@ -55,8 +61,9 @@ def find_objective(model: nn.Module, loss: Loss, batch: Batch, alone: Tensor, gr
             return Objective("alone", loss)
         if value.dim() > 0:
             fits = value.shape[0] == n and value.numel() == n
-            return Objective("each" if fits and agree(value.reshape(n), alone) else "alone", loss, n > 1)
-        kinds = [kind for kind, want in (("mean", alone.mean()), ("sum", alone.sum())) if _near(value, want, alone)]
+            return Objective("each" if fits and agree(value.reshape(n), alone, arithmetic) else "alone", loss, n > 1)
+        both = (("mean", alone.mean()), ("sum", alone.sum()))
+        kinds = [kind for kind, want in both if _near(value, want, alone, arithmetic)]
         if not kinds:
             return Objective("alone", loss)
         kind = kinds[0]
@@ -67,7 +74,7 @@ def find_objective(model: nn.Module, loss: Loss, batch: Batch, alone: Tensor, gr
                 found = twin(outputs, batch[1])
             except Exception:  # not a twin after all
                 found = None
-            if found is not None and found.shape == (n,) and agree(found, alone):
+            if found is not None and found.shape == (n,) and agree(found, alone, arithmetic):
                 return Objective("each", twin, n > 1)
         return Objective(kind, loss, n > 1)
 
@@ -118,15 +125,15 @@ def losses_of_outputs(loss: Loss, outputs: Any, targets: Any, n: int) -> Tensor:
     return found
 
 
-def agree(found: Tensor, wanted: Tensor) -> bool:
-    """Whether losses are equal up to rounding."""
-    tolerance = AGREEMENT.get(found.dtype, AGREEMENT[torch.float32])
+def agree(found: Tensor, wanted: Tensor, arithmetic: torch.dtype) -> bool:
+    """Whether losses are equal up to the rounding of ``arithmetic``."""
+    tolerance = AGREEMENT[arithmetic]
     found, wanted = found.detach().double().cpu(), wanted.detach().double().cpu()
     return bool(((found - wanted).abs() <= tolerance * wanted.abs().max()).all())
 
 
-def _near(value: Tensor, wanted: Tensor, scale: Tensor) -> bool:
-    tolerance = AGREEMENT.get(value.dtype, AGREEMENT[torch.float32])
+def _near(value: Tensor, wanted: Tensor, scale: Tensor, arithmetic: torch.dtype) -> bool:
+    tolerance = AGREEMENT[arithmetic]
     away = (value.double().cpu() - wanted.double().cpu()).abs()
     return bool(away <= tolerance * scale.double().abs().max().cpu())
 
@@ -136,6 +143,6 @@ def combination(kind: str, losses: Tensor) -> Tensor:
     return losses.mean() if kind == "mean" else losses.sum()
 
 
-def consistent(kind: str, value: Tensor, losses: Tensor) -> bool:
+def consistent(kind: str, value: Tensor, losses: Tensor, arithmetic: torch.dtype) -> bool:
     """Whether the batch's loss is still the mean, or sum, of its examples'."""
-    return _near(value.detach(), combination(kind, losses), losses)
+    return _near(value.detach(), combination(kind, losses), losses, arithmetic)
