@@ -122,9 +122,12 @@ def test_a_threshold_inside_the_interval_cannot_be_told() -> None:
 
 
 def test_curves_average_logarithms_and_begin_at_one_half() -> None:
-    points = log_curve([run({0: 4.0, 10: 1.0}), run({0: 16.0, 10: 0.0}, seed=1)], "m_coherence", "s")
+    runs = [run({0: 4.0, 7: 3.0, 10: 1.0}), run({0: 16.0, 10: 4.0}, seed=1), run({0: 8.0, 10: 0.0}, seed=2)]
 
-    assert [(point.x, point.y) for point in points] == [(0.5, pytest.approx(8.0)), (10, pytest.approx(1.0))]
+    points = log_curve(runs, "m_coherence", "s")
+
+    # Step 7 is one run's alone.
+    assert [(point.x, point.y) for point in points] == [(0.5, pytest.approx(8.0)), (10, pytest.approx(2.0))]
 
 
 def story(level: float, seed: int, **changes: float) -> Record:

@@ -132,7 +132,10 @@ def mean_of(records: Sequence[Record], number: Number) -> Estimate | None:
 
 
 def difference_of(ours: Sequence[Record], theirs: Sequence[Record], number: Number) -> Estimate | None:
-    """Mean of the paired differences, ours - theirs, over runs of equal seed and level of noise."""
+    """Mean of the paired differences of a fraction, ours - theirs, over runs of equal seed and level of noise.
+
+    The ends of the interval lie within [-1, 1], as the difference does.
+    """
     values, used = [], []
     for our, their in pairs(ours, theirs):
         first, second = number(our), number(their)
@@ -141,7 +144,9 @@ def difference_of(ours: Sequence[Record], theirs: Sequence[Record], number: Numb
             used += [our, their]
     if not values:
         return None
-    return estimated(mean_interval(values), used, [*ours, *theirs])
+    mean, low, high = mean_interval(values)
+    low, high = (None if end is None else max(-1.0, min(1.0, end)) for end in (low, high))
+    return estimated((mean, low, high), used, [*ours, *theirs])
 
 
 def time_ratio_of(

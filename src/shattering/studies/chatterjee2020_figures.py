@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from shattering.core.record import Record
-from shattering.core.statistics import mean_interval
+from shattering.core.statistics import Interval, mean_interval
 from shattering.core.study import Axis, Point, Records, label_level
 from shattering.measures.label_noise import proper_accuracy
 from shattering.studies.chatterjee2020 import Number, classes, ended
@@ -50,27 +50,38 @@ def mean_curve(
     points = []
     for step in common:
         if step > 0:
-            mean, low, high = mean_interval([table[step] for table in tables])
-            if share and low is not None and high is not None:
-                low, high = max(0.0, low), min(1.0, high)
+            mean, low, high = _cut(mean_interval([table[step] for table in tables]), share)
             points.append(Point(step, mean, series, low, high, kind, panel))
     return points
 
 
 def against(
-    runs: Iterable[Record], x: Number, y: Number, series: Callable[[Record], str], *, panel: str = ""
+    runs: Iterable[Record],
+    x: Number,
+    y: Number,
+    series: Callable[[Record], str],
+    *,
+    panel: str = "",
+    share: bool = False,
 ) -> list[Point]:
-    """Mean of ``y`` over the runs of equal ``x`` and series, with its interval."""
+    """Mean of ``y`` over the runs of equal ``x`` and series, with its interval; of a ``share`` cut to [0, 1]."""
     groups: dict[str, dict[float, list[float]]] = {}
     for run in ended(list(runs)):
         at, value = x(run), y(run)
         if at is not None and value is not None:
             groups.setdefault(series(run), {}).setdefault(at, []).append(value)
     return [
-        Point(at, *_swapped(mean_interval(values), name), panel=panel)
+        Point(at, *_swapped(_cut(mean_interval(values), share), name), panel=panel)
         for name, group in groups.items()
         for at, values in sorted(group.items())
     ]
+
+
+def _cut(interval: Interval, share: bool) -> Interval:
+    mean, low, high = interval
+    if not share or low is None or high is None:
+        return interval
+    return mean, max(0.0, low), min(1.0, high)
 
 
 def _swapped(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shattering.core.record import Record
 from shattering.core.study import Axis, Figure, Point, Records, label_level
 from shattering.measures.label_noise import CORRUPT_ACCURACY, PRISTINE_ACCURACY
@@ -52,12 +54,16 @@ def _series(record: Record) -> str:
     return level_name(label_level(record.spec) or 0.0)
 
 
-def _by_network(records: Records, number: Number) -> list[Point]:
+def _by_network(records: Records, number: Number, *, share: bool = False) -> list[Point]:
     return [
         point
         for name, runs in _networks(records).items()
-        for point in against(runs, percent, number, _series, panel=name)
+        for point in against(runs, percent, number, _series, panel=name, share=share)
     ]
+
+
+def _named(series: str) -> Callable[[Record], str]:
+    return lambda record: series
 
 
 def overfit_points(records: Records) -> list[Point]:
@@ -88,7 +94,7 @@ def corrupt_points(records: Records) -> list[Point]:
             for level in levels_of(runs):
                 noisy = [run for run in runs if label_level(run.spec) == level > 0]
                 panel = f"{level_name(level)}, {network}"
-                points += against(noisy, percent, last(name), lambda run, series=series: series, panel=panel)  # type: ignore[misc]
+                points += against(noisy, percent, last(name), _named(series), panel=panel, share=True)
     return points
 
 
@@ -106,7 +112,7 @@ def _corrupt_reading(records: Records) -> str:
 
 def test_points(records: Records) -> list[Point]:
     """Test accuracy at the end against c."""
-    return _by_network(records, last("test_accuracy"))
+    return _by_network(records, last("test_accuracy"), share=True)
 
 
 def _test_reading(records: Records) -> str:

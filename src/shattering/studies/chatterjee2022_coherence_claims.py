@@ -8,6 +8,7 @@ Peaks are held to 3 only, since m, a thousand here, bounds what real labels can 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from shattering.core.record import Record, Status
 from shattering.core.study import Claim, Effect, Estimate, Provenance, Records
@@ -62,7 +63,10 @@ def start_claim(model: str, level: float) -> Claim:
     """Coherence starts near m."""
 
     def alpha(records: Records) -> Estimate | None:
-        return mean_of(noisy(records, model, level), lambda record: record.rows[0].get("alpha"))
+        found = mean_of(noisy(records, model, level), lambda record: record.rows[0].get("alpha"))
+        if found is None or found.low is None or found.high is None:
+            return found
+        return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
     return _claim(
         f"{MC}, initialisation",

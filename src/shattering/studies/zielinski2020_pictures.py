@@ -103,7 +103,7 @@ def overfit_points(records: Records) -> list[Point]:
 
 def corrupt_points(records: Records) -> list[Point]:
     """Wrong labels fitted at the end against the noise."""
-    return against(ended(records), lambda run: label_level(run.spec), last(CORRUPT_ACCURACY), _method)
+    return against(ended(records), lambda run: label_level(run.spec), last(CORRUPT_ACCURACY), _method, share=True)
 
 
 def _line_reading(points: list[Point], what: str) -> str:
