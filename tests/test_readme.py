@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_records() -> None:
             if claim["ours"] is not None
         }
         for source, quantity, ours, low, high in re.findall(
-            r"^\| ([^|]+) \| ([^|]+) \|[^|]*\| ([\d.]+)(?:%|×) \[([\d.]+)(?:%|×), ([\d.]+)(?:%|×)\]", table, re.M
+            r"^\| ([^|]+) \| ([^|]+) \|[^|]*\| (-?[\d.]+)(?:%|×) \[(-?[\d.]+)(?:%|×), (-?[\d.]+)(?:%|×)\]", table, re.M
         ):
             claim = claims[source.strip(), quantity.strip()]
             factor = 100 if claim["unit"] == "1" else 1
