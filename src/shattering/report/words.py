@@ -65,7 +65,8 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
     """``[96.1%, 98.4%]``; ``exact`` where both ends are one number; nothing where there is none."""
     if low is None or high is None:
         return ""
-    return "exact" if low == high else f"[{number(low, unit)}, {number(high, unit)}]"
+    shown = unit if unit in ("1", "x") else ""  # the number beside it has the unit
+    return "exact" if low == high else f"[{number(low, shown)}, {number(high, shown)}]"
 
 
 def ours_head(plan: Plan, claim_data: Sequence[str]) -> str:
