@@ -192,8 +192,10 @@ def check_writable(folder: Path) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         descriptor, temporary = _create_scratch(folder)
-        os.close(descriptor)
-        disk.active.unlink(temporary)
+        try:
+            disk.active.unlink(temporary)  # before the lock goes: another opener would take it for a dead writer's
+        finally:
+            os.close(descriptor)
 
 
 def clean_scratch(folder: Path) -> None:

@@ -50,7 +50,7 @@ def backward_winsorized(
     c = 2 moves the 2 most extreme values at each end; c → 50 is the median. A batch of fewer than 100/c examples is
     averaged. The step need not be one of descent. Source: Chatterjee, "Coherent Gradients" (ICLR 2020).
 
-    Cost: for the network of that paper's experiment (3 hidden layers of 256, batch 100, one CPU thread) about 15 plain
+    Cost: for the network of that paper's experiment (3 hidden layers of 256, batch 100, one CPU thread) 16 to 22 plain
     steps, whatever c is. Layers other than linear ones take a forward and a backward pass for each example: about 4
     plain steps for a small Alexnet on a CPU, many more on a GPU. Memory: the batch's activations, a gradient, and
     ``max_memory``; gradients of single examples are never held together, save those of one such layer's parameter.
@@ -81,7 +81,7 @@ def backward_median(model: nn.Module, loss: Loss, batch: Batch, *, max_memory: i
     """Adds the coordinate-wise median of the examples' gradients to ``.grad`` (b even: the mean of the middle two).
 
     The limit c → 50 of `backward_winsorized`, with the same arguments, memory and errors. What fewer than half of the
-    examples want of a coordinate is ignored, so its steps are small. Cost: about 10 plain steps in the case given
+    examples want of a coordinate is ignored, so its steps are small. Cost: 11 to 13 plain steps in the case given
     there.
 
     Returns:
@@ -98,7 +98,7 @@ def backward_median_of_means(model: nn.Module, loss: Loss, batch: Batch, groups:
     examples, so that of two examples the mean is taken. Equal parts give SGD. Source: Zielinski, Krishnan & Chatterjee
     (2020), "Weak and strong gradient directions".
 
-    Cost: one forward and backward pass over the batch in parts, which is less than two plain steps, and the memory of
+    Cost: one forward and backward pass over the batch in parts, which is about two plain steps, and the memory of
     ``groups`` gradients. Batch normalisation in training mode normalises each part by itself.
 
     Args:

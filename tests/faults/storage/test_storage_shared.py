@@ -303,3 +303,16 @@ def test_order_of_checkpoints_does_not_follow_the_clock(tmp_path):
     for number, path in enumerate(sorted((tmp_path / "checkpoints" / DIGEST).iterdir(), reverse=True)):
         os.utime(path, (1e9 * number, 1e9 * number))
     assert list(checkpoints.newest()) == [(10, b"10"), (9, b"9")]
+
+
+def test_one_openers_probe_is_not_taken_for_a_dead_writers_rest(tmp_path, monkeypatch):
+    """Whoever cleans up while another tries whether the folder can be written to leaves the other's file alone."""
+    unlink = io.disk.active.unlink
+
+    def another_cleans_first(path):
+        io.clean_scratch(tmp_path)
+        unlink(path)
+
+    monkeypatch.setattr(io.disk.active, "unlink", another_cleans_first)
+    io.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
