@@ -8,8 +8,6 @@ from shattering.core.record import Record
 from shattering.core.study import Axis, Figure, Point, Records, label_level
 from shattering.measures.contributions import cumulative
 from shattering.measures.label_noise import (
-    CORRUPT_ACCURACY,
-    PRISTINE_ACCURACY,
     group_times,
     peak,
     proper_accuracy,
@@ -22,11 +20,11 @@ from shattering.studies.chatterjee2020_figures import (
     ACCURACY,
     NOISE,
     STEPS,
+    accuracy_curves,
     against,
     level_name,
     levels_of,
     mean_curve,
-    proper_line,
     trajectory,
 )
 from shattering.studies.chatterjee2020_label_noise_claims import HALF, early, excess, late, share
@@ -131,19 +129,8 @@ def _cumulative_reading(records: Records) -> str:
 
 def accuracy_points(records: Records) -> list[Point]:
     """Pristine and corrupt examples, as labelled, and unseen ones, beside the proper accuracy."""
-    points = []
-    names = {
-        PRISTINE_ACCURACY: "pristine examples",
-        CORRUPT_ACCURACY: "corrupt examples, the wrong label given",
-        "train_accuracy": "all training examples",
-        "test_accuracy": "test",
-    }
-    for level, runs in _mixed(records).items():
-        panel = level_name(level)
-        for name, series in names.items():
-            points += mean_curve(runs, trajectory(name), series, panel=panel, kind="measured", share=True)
-        points += proper_line(runs, level, panel)
-    return points
+    mixed = _mixed(records).items()
+    return [point for level, runs in mixed for point in accuracy_curves(runs, level, level_name(level))]
 
 
 def _accuracy_reading(records: Records) -> str:
@@ -247,7 +234,7 @@ FIGURES = (
         name="cumulative",
         title="Cumulative contribution of an average example to the steps it takes part in",
         x=STEPS,
-        y=Axis("summed first-order decrease of an average example's loss"),
+        y=Axis("summed first-order decrease per example"),
         points=cumulative_points,
         reading=_cumulative_reading,
     ),
