@@ -33,8 +33,9 @@ from shattering.data.dataset import Dataset
 from shattering.execution.provenance import provenance
 from shattering.models.build import build_model
 from shattering.training.examples import cropped, prepare
-from shattering.training.loop import build_optimizer, train
+from shattering.training.loop import train
 from shattering.training.state import Progress
+from shattering.training.update import build_optimizer
 
 BATCH, CROP, CLASSES = 128, 28, 10
 RESULTS = Path(__file__).parent / "results" / "training.json"

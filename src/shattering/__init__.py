@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shattering.core.version import VERSION
 
 if TYPE_CHECKING:
-    from shattering.api import coherence as coherence
     from shattering.api import report as report
     from shattering.api import run as run
+    from shattering.gradients.coherence import coherence as coherence
 
 __version__ = VERSION
 __all__ = ["__version__", "coherence", "report", "run"]
 
 
+_HOMES = {
+    "coherence": "shattering.gradients.coherence",
+    "report": "shattering.api",
+    "run": "shattering.api",
+}
+
+
 def __getattr__(name: str) -> Any:
     """Loads the public functions on first use, so that ``import shattering`` costs nothing."""
-    if name in ("coherence", "report", "run"):
-        from shattering import api
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

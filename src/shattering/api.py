@@ -14,7 +14,6 @@ from shattering.core.study import Scale
 
 if TYPE_CHECKING:
     from shattering.execution.study import Outcome
-    from shattering.gradients.coherence import coherence as coherence
 
 
 def run(
@@ -73,15 +72,6 @@ def run(
         command=f"shattering.run({study!r}, {told}scale={scale!r}, out={str(out)!r})",
     )
     return run_plan(planned, out=Path(out), jobs=jobs, keep_weights=keep_weights, quiet=quiet)
-
-
-def __getattr__(name: str) -> Any:
-    """`shattering.gradients.coherence.coherence` under its short name; loads torch, so on first use only."""
-    if name == "coherence":
-        from shattering.gradients.coherence import coherence
-
-        return coherence
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def report(out: str | Path = "runs") -> list[Path]:

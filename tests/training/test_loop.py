@@ -16,8 +16,9 @@ from shattering.data.dataset import Splits
 from shattering.execution.run import corrupted, execute, initial_model
 from shattering.training.evaluation import Stopped, evaluate
 from shattering.training.examples import Examples, prepare
-from shattering.training.loop import build_optimizer, draws_in_forward, train
+from shattering.training.loop import draws_in_forward, train
 from shattering.training.state import Progress
+from shattering.training.update import build_optimizer
 from tiny_runs import Memory, digits, network_spec, stop_at_call, tiny_spec
 
 

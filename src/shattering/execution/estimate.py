@@ -49,8 +49,9 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
     from shattering.execution.run import arithmetic, corrupted, initial_model
     from shattering.training.evaluation import evaluate
     from shattering.training.examples import prepare
-    from shattering.training.loop import build_optimizer, train
+    from shattering.training.loop import train
     from shattering.training.state import Progress
+    from shattering.training.update import build_optimizer
 
     few = splits.train.take(np.arange(min(len(splits.train), TIMED_EXAMPLES)))
 

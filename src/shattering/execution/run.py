@@ -28,8 +28,9 @@ from shattering.models.build import build_model
 from shattering.training import objective
 from shattering.training.evaluation import Stopped, evaluate
 from shattering.training.examples import Examples, cropped, prepare, torch_dtype
-from shattering.training.loop import Snapshot, build_optimizer, train
+from shattering.training.loop import Snapshot, train
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
+from shattering.training.update import build_optimizer
 
 if TYPE_CHECKING:
     from shattering.gradients.engine import Engine

@@ -97,8 +97,8 @@ def run_bytes(planned: Planned) -> float:
     values = 1
     for size in request.input_shape:
         values *= size
-    largest = max(spec.sizes(request.train_size, 0)[0] for spec in planned.plan.specs)
-    largest += max(spec.sizes(0, request.test_size)[1] for spec in planned.plan.specs)
+    sizes = [spec.sizes(request.train_size, request.test_size) for spec in planned.plan.specs]
+    largest = max(train for train, _ in sizes) + max(test for _, test in sizes)
     raw = planned.splits.train.inputs.nbytes + planned.splits.test.inputs.nbytes
     return 500e6 + raw + 8.0 * largest * values
 

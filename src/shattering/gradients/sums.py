@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -94,10 +95,9 @@ class GradientSums:
     def alignment(self, parameters: Iterable[str] | None = None) -> Alignment:
         """Coherence over the named parameters; none: over all of them."""
         names = list(self.total if parameters is None else parameters)
-        totals = self._totals
         return Alignment(
             examples=self.examples,
-            squared_norm_of_sum=sum(totals.dot(name, totals) for name in names),
+            squared_norm_of_sum=sum(self._squares_of_sums[name] for name in names),
             sum_of_squared_norms=sum(self.squared[name] for name in names),
             roundoff=self.roundoff,
         )
@@ -119,6 +119,12 @@ class GradientSums:
         """⟨Σgᵢ, Σgⱼ'⟩, the inner product with another set's sum."""
         mine, others = self._totals, other._totals
         return sum(mine.dot(name, others) for name in mine)
+
+    @cached_property
+    def _squares_of_sums(self) -> dict[str, float]:
+        """‖Σgᵢ‖² per parameter: the whole and every layer are made of the same ones."""
+        totals = self._totals
+        return {name: totals.dot(name, totals) for name in totals}
 
     @property
     def _totals(self) -> Totals:

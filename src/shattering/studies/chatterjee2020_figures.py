@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from shattering.core.record import Record
 from shattering.core.statistics import Interval, mean_interval
 from shattering.core.study import Axis, Point, Records, label_level
-from shattering.measures.label_noise import proper_accuracy
+from shattering.measures.label_noise import CORRUPT_ACCURACY, PRISTINE_ACCURACY, proper_accuracy
 from shattering.studies.chatterjee2020 import Number, classes, ended
 
 STEPS = Axis("optimizer steps", scale="log")
@@ -88,6 +88,22 @@ def _swapped(
     interval: tuple[float, float | None, float | None], name: str
 ) -> tuple[float, str, float | None, float | None]:
     return interval[0], name, interval[1], interval[2]
+
+
+GROUPS = {
+    PRISTINE_ACCURACY: "pristine examples",
+    CORRUPT_ACCURACY: "corrupt examples, the wrong label given",
+    "train_accuracy": "all training examples",
+    "test_accuracy": "test",
+}
+
+
+def accuracy_curves(runs: Sequence[Record], level: float, panel: str) -> list[Point]:
+    """Pristine and corrupt examples, as labelled, and unseen ones while training, beside the proper accuracy."""
+    points = []
+    for name, series in GROUPS.items():
+        points += mean_curve(runs, trajectory(name), series, panel=panel, kind="measured", share=True)
+    return points + proper_line(runs, level, panel)
 
 
 def proper_line(runs: Sequence[Record], level: float, panel: str) -> list[Point]:

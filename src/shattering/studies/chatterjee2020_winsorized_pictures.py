@@ -11,12 +11,10 @@ from shattering.studies.chatterjee2020 import Number, classes, ended, last, over
 from shattering.studies.chatterjee2020_figures import (
     ACCURACY,
     STEPS,
+    accuracy_curves,
     against,
     level_name,
     levels_of,
-    mean_curve,
-    proper_line,
-    trajectory,
 )
 
 
@@ -126,19 +124,11 @@ def _test_reading(records: Records) -> str:
 def training_points(records: Records) -> list[Point]:
     """Pristine, corrupt and unseen examples while training, at half noise, for each c."""
     points = []
-    names = {
-        PRISTINE_ACCURACY: "pristine examples",
-        CORRUPT_ACCURACY: "corrupt examples, the wrong label given",
-        "train_accuracy": "all training examples",
-        "test_accuracy": "test",
-    }
     half = [run for run in ended(records) if label_level(run.spec) == 0.5]
     for c in sorted({at for run in half if (at := percent(run)) is not None}):
         for network, theirs in _networks(half).items():
             runs, panel = [run for run in theirs if percent(run) == c], f"c = {c:g}, {network}"
-            for name, series in names.items():
-                points += mean_curve(runs, trajectory(name), series, panel=panel, kind="measured", share=True)
-            points += proper_line(runs, 0.5, panel)
+            points += accuracy_curves(runs, 0.5, panel)
     return points
 
 

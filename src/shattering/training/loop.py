@@ -18,9 +18,7 @@ from shattering.training.evaluation import Evaluation, evaluate
 from shattering.training.examples import Examples
 from shattering.training.schedule import is_snapshot, learning_rate, log_spaced_steps, steps_per_epoch
 from shattering.training.state import Progress
-from shattering.training.update import build_optimizer, update
-
-__all__ = ["Snapshot", "Tally", "build_optimizer", "draws_in_forward", "epoch_batches", "train"]
+from shattering.training.update import update
 
 Ending = Literal["", "fitted", "budget", "diverged"]
 
@@ -75,7 +73,7 @@ def train(
 
     Args:
         model: on the run's device, in the run's dtype.
-        optimizer: from `build_optimizer`, its state restored where the training is resumed.
+        optimizer: from `update.build_optimizer`, its state restored where the training is resumed.
         examples: the training split.
         spec: the run.
         progress: where to go on; kept up to date, so that the caller can save it whenever it has control.
