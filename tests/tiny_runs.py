@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shattering.core.errors import Stopped
 from shattering.core.record import Record, results_digest
 from shattering.core.spec import RunSpec, override
 from shattering.core.study import Paper, Request, Study, studies
 from shattering.data.dataset import Splits
 from shattering.data.load import load_data
 from shattering.execution.run import Control, execute
-from shattering.training.evaluation import Stopped
 
 TINY = {
     "data.train_size": 64,

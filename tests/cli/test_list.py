@@ -11,15 +11,16 @@ from shattering.core.registry import Registry
 from shattering.core.study import studies
 from shattering.corruptions.registry import corruptions
 from shattering.data.dataset import datasets
+from shattering.learners.registry import learners
 from shattering.measures.registry import measures
 from shattering.models.registry import models
 
-KINDS: dict[str, Registry[Any]] = {
-    "studies": studies,
-    "models": models,
-    "measures": measures,
-    "corruptions": corruptions,
-    "datasets": datasets,
+KINDS: dict[str, tuple[Registry[Any], ...]] = {
+    "studies": (studies,),
+    "models": (models, learners),
+    "measures": (measures,),
+    "corruptions": (corruptions,),
+    "datasets": (datasets,),
 }
 
 
@@ -27,11 +28,12 @@ KINDS: dict[str, Registry[Any]] = {
 def test_every_registered_name_is_listed(kind: str, tiny_study: str, shattering: Any) -> None:
     called = shattering("list", kind)
     as_json = shattering("list", kind, "--json")
+    names = sorted(name for registry in KINDS[kind] for name in registry.names())
 
     assert (called.code, called.err) == (0, "")
-    assert [line for line in called.out.splitlines() if not line.startswith(" ")] == KINDS[kind].names()
+    assert [line for line in called.out.splitlines() if not line.startswith(" ")] == names
     assert (as_json.code, as_json.err) == (0, "")
-    assert [entry["name"] for entry in json.loads(as_json.out)[kind]] == KINDS[kind].names()
+    assert [entry["name"] for entry in json.loads(as_json.out)[kind]] == names
 
 
 def test_without_a_kind_studies_are_told_with_their_paper_and_the_way_on(tiny_study: str, shattering: Any) -> None:

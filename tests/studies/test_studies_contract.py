@@ -16,6 +16,7 @@ from shattering.core.study import PROVENANCE, SCALES, Records, Study, Verdict, j
 from shattering.corruptions.registry import corruptions
 from shattering.execution.plan import plan_study
 from shattering.execution.study import run_plan
+from shattering.learners.registry import is_learner, learner_fields, learners
 from shattering.measures.registry import measures
 from shattering.models.build import build_model
 from shattering.models.registry import models, resolved_fields
@@ -113,6 +114,9 @@ def test_specs_are_valid_and_can_be_built(name, data, scale, request_for) -> Non
         entry = corruptions.get(spec.corruption.name)
         check_fields("corruption", entry.name, entry.fields, spec.corruption.fields)
         assert [measures.get(measure).name for measure in spec.measures.names] == list(spec.measures.names)
+        if is_learner(spec.model.name):
+            learner_fields(learners.get(spec.model.name), spec.model.fields)
+            continue
         resolved_fields(models.get(spec.model.name), spec.model.fields)
         side = spec.data.crop or request.data.input_shape[0]
         shape = (request.data.input_shape[2], side, side) if len(request.data.input_shape) == 3 else (side,)

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from shattering.core.errors import Stopped
 from shattering.core.record import Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
 from shattering.data.dataset import Splits
 from shattering.execution.run import corrupted, execute, initial_model
-from shattering.training.evaluation import Stopped, evaluate
+from shattering.training.evaluation import evaluate
 from shattering.training.examples import Examples, prepare
 from shattering.training.loop import draws_in_forward, train
 from shattering.training.state import Progress

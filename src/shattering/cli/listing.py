@@ -61,12 +61,23 @@ def _studies() -> list[Entry]:
 
 
 def _models() -> list[Entry]:
+    from shattering.learners.registry import learners
     from shattering.models.registry import models
 
-    return [
+    networks = [
         {"name": name, "summary": entry.summary, "paper": entry.paper, "fields": _names(entry.fields)}
         for name, entry in models
     ]
+    at_once = [
+        {
+            "name": name,
+            "summary": f"{entry.summary} (fitted at once)",
+            "paper": entry.paper,
+            "fields": _names(entry.fields),
+        }
+        for name, entry in learners
+    ]
+    return sorted(networks + at_once, key=lambda entry: str(entry["name"]))
 
 
 def _measures() -> list[Entry]:

@@ -51,6 +51,10 @@ class StoreError(ShatteringError):
 EXIT_RUNS_FAILED = 6
 
 
+class Stopped(Exception):
+    """The user asked to stop; no failure."""
+
+
 def nearest(name: str, candidates: list[str] | tuple[str, ...]) -> str:
     """Ends an error about an unknown name: the closest known one, or the list of them all."""
     from difflib import get_close_matches

@@ -53,10 +53,19 @@ class DataSpec(_Part):
     test_size: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="the first so many test examples of a permutation drawn once for all runs; none: all"
     )
+    replaced: Annotated[Whole, Field(ge=0)] | None = Field(
+        default=None,
+        description="place in the training subset whose example gives way to one left out of it; none: no place",
+    )
     crop: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="side of the crop, pixels; none: whole"
     )
-    whiten: Truth = Field(default=True, description="per-image whitening with the adjusted deviation")
+    image_size: Annotated[Whole, Field(ge=8)] | None = Field(
+        default=None, description="side that images streamed from a folder are brought to, pixels; none: not streamed"
+    )
+    whiten: Truth = Field(
+        default=True, description="per-image whitening with the adjusted deviation; streamed images else lie in -1 … 1"
+    )
     fingerprint: str | None = Field(default=None, description="SHA-256 of the decoded data, filled in by the planner")
 
 
@@ -70,7 +79,7 @@ class CorruptionSpec(_Part):
 class ModelSpec(_Part):
     """Which network."""
 
-    name: str = Field(default="mlp_1x512", description="registered model, or MODULE:FACTORY")
+    name: str = Field(default="mlp_1x512", description="registered model or learner, or MODULE:FACTORY")
     fields: dict[str, Any] = Field(default_factory=dict, description="the model's own fields")
     source: str | None = Field(default=None, description="SHA-256 of a user's model source, filled in by the planner")
 
@@ -88,8 +97,10 @@ class TrainingSpec(_Part):
     decay_steps: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="steps between decays; none: one epoch of the training set"
     )
-    augmentation: Literal["none", "crop", "full"] = Field(
-        default="none", description="crop: random crops; full: crops, left-right flips, rotations up to 25 degrees"
+    augmentation: Literal["none", "crop", "full", "resized_crop"] = Field(
+        default="none",
+        description="crop: random crops; full: crops, left-right flips, rotations up to 25 degrees; resized_crop: "
+        "random crops of any size and flips, of streamed images",
     )
     max_steps: Annotated[Whole, Field(ge=1)] = Field(default=1000, description="budget of optimizer steps")
     fit_accuracy: Annotated[Number, Field(gt=0, le=1)] = Field(
@@ -109,6 +120,10 @@ class TrainingSpec(_Part):
     )
 
 
+AT_ONCE = TrainingSpec(batch_size=1, max_steps=1, fit_accuracy=1.0, loss="squared")
+"""The training of a model that is fitted at once: a learner's, one step long."""
+
+
 class ComputeSpec(_Part):
     """What the arithmetic runs on; part of identity because it moves the last bits."""
 
@@ -117,6 +132,9 @@ class ComputeSpec(_Part):
         default="float32", description="bfloat16: autocast on a GPU, weights stay float32"
     )
     threads: Annotated[Whole, Field(ge=1)] = 1
+    processes: Annotated[Whole, Field(ge=1)] = Field(
+        default=1, description="processes that share each batch, started by torchrun; each normalises its own part"
+    )
     channels_last: Truth = True
 
 

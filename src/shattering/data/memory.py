@@ -31,7 +31,7 @@ def require(needed: int, what: str) -> None:
     if available is not None and needed > available:
         raise DataError(
             "data-memory",
-            f"{what} needs about {_amount(needed)} of memory and {_amount(available)} are available; "
+            f"{what} needs about {amount(needed)} of memory and {amount(available)} are available; "
             "use a smaller data set or a machine with more memory.",
         )
 
@@ -58,7 +58,8 @@ def _control_group() -> int | None:
     return max(0, int(limit) - used) if limit.isdigit() else None
 
 
-def _amount(count: int) -> str:
+def amount(count: float) -> str:
+    """An amount of memory to read: ``9.5 GiB``."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:

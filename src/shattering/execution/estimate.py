@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Splits
+from shattering.learners.registry import is_learner
 
 TIMED_EXAMPLES = 64
 """Enough that the fixed cost of a step is small, few enough that the slowest network takes seconds."""
@@ -31,19 +33,67 @@ class Speed:
     peak_bytes: int
 
 
+@dataclass(frozen=True)
+class FitSpeed:
+    """How fast one process fits one kind of learner here.
+
+    Args:
+        seconds: of a fit on ``examples``, predictions included.
+        examples: how many it was timed on.
+        growth: a fit takes about n to this power.
+        peak_bytes: memory of the process that timed it.
+    """
+
+    seconds: float
+    examples: int
+    growth: float
+    peak_bytes: int
+
+    def of(self, train: int) -> float:
+        """Seconds of a fit on ``train`` examples."""
+        return self.seconds * math.pow(train / self.examples, self.growth)
+
+
 def shape_of(spec: RunSpec) -> str:
     """What two runs must share to be equally fast."""
     part = spec.model_copy(update={"seed": 0, "stream_seeds": {}})
     training = part.training
+    if is_learner(part.model.name):  # what it costs depends on what it is given: noise takes a deeper tree
+        return f"{part.model} {part.compute} {part.data.crop} {part.corruption}"
     update = f"{training.optimizer} {training.augmentation} {training.gradient} {training.winsorize} {training.loss}"
     return f"{part.model} {part.compute} {part.data.crop} {update}"
 
 
-def time_step(spec: RunSpec, splits: Splits) -> Speed:
-    """Times a few steps at two batch sizes, and an evaluation, on real examples with true labels."""
+TIMED_FIT = 1000
+"""Examples that a learner is timed on, where there are so many."""
+
+
+def time_fit(spec: RunSpec, splits: Splits) -> FitSpeed:
+    """Times a fit of the spec's learner on a small part of the data, corrupted as the spec says."""
+    import numpy as np
+
+    from shattering.execution.fit import fit
+    from shattering.learners.registry import learners
+
+    few = splits.train.take(np.arange(min(len(splits.train), TIMED_FIT)))
+    some = splits.test.take(np.arange(min(len(splits.test), TIMED_FIT // 5)))
+    data = spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None})
+    began = time.perf_counter()
+    fit(spec.model_copy(update={"data": data, "selection": None}), Splits(few, some))
+    seconds = time.perf_counter() - began
+    return FitSpeed(seconds, len(few), learners.get(spec.model.name).growth, _peak_bytes())
+
+
+def _peak_bytes() -> int:
     import resource
     import sys
 
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes on macOS and KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def time_step(spec: RunSpec, splits: Splits) -> Speed:
+    """Times a few steps at two batch sizes, and an evaluation, on real examples with true labels."""
     import numpy as np
 
     from shattering.execution.run import arithmetic, corrupted, initial_model
@@ -56,7 +106,7 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
     few = splits.train.take(np.arange(min(len(splits.train), TIMED_EXAMPLES)))
 
     def variant(batch: int, steps: int) -> RunSpec:
-        data = spec.data.model_copy(update={"train_size": None, "test_size": None})
+        data = spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None})
         length = {"batch_size": batch, "max_steps": steps, "stop_when_fitted": False}
         silent = spec.measures.model_copy(update={"points_per_decade": 0, "every_epochs": 0})
         training = spec.training.model_copy(update=length)
@@ -94,9 +144,7 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
         began = time.perf_counter()
         evaluate(model, test, plain)
         evaluation = (time.perf_counter() - began) / len(test)
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Speed(max(slow - each * large, 0.0), each, evaluation, peak)
+    return Speed(max(slow - each * large, 0.0), each, evaluation, _peak_bytes())
 
 
 @dataclass(frozen=True)
@@ -130,7 +178,7 @@ def _gradient_examples(spec: RunSpec, train_size: int) -> float:
 
 def predict(
     specs: list[RunSpec],
-    speeds: dict[str, Speed],
+    speeds: Mapping[str, Speed | FitSpeed],
     expected_steps: Callable[[RunSpec], int],
     sizes: tuple[int, int],
     jobs: int,
@@ -150,6 +198,10 @@ def predict(
     for spec in specs:
         speed, training = speeds[shape_of(spec)], spec.training
         train_size, test_size = spec.sizes(*sizes)
+        if isinstance(speed, FitSpeed):
+            steps += 1
+            durations.append(speed.of(train_size))
+            continue
         expected = min(expected_steps(spec), training.max_steps)
         epoch = steps_per_epoch(train_size, training.batch_size)
         logarithmic = log_spaced_steps(spec.measures, expected)

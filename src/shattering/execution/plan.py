@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,12 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError, StoreError
+from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError, StoreError, nearest
 from shattering.core.plan import Plan
 from shattering.core.registry import check_fields
-from shattering.core.spec import RunSpec, override
-from shattering.core.study import SCALES, Request, Scale, Study, find_study
+from shattering.core.spec import AT_ONCE, RunSpec, override
+from shattering.core.study import SCALES, DataFacts, Request, Scale, Study, find_study
 from shattering.data.dataset import Splits
+from shattering.data.memory import amount, available_bytes
 from shattering.execution.estimate import shape_of
 from shattering.execution.local import run_jobs
 from shattering.execution.messages import Answered, Broke, Job
@@ -108,18 +110,28 @@ def plan_study(
     )
     for spec in {f"{spec.data} {spec.training.batch_size} {spec.selection}": spec for spec in unique.values()}.values():
         require_examples(splits, spec)
+    for spec in unique.values():
+        _require_memory(spec, request.data)
     return _with_sources(planned)
 
 
 def _require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> None:
     """Unknown names and fields are told before any data are read."""
-    from shattering.models.registry import models as registry
-
     if overrides:
         override(RunSpec(), overrides)
     for model in models:
         if ":" not in model:
-            registry.get(model)
+            _require_model(model)
+
+
+def _require_model(name: str) -> None:
+    """A name that neither a network nor a learner has raises `SpecError` with the nearest of both."""
+    from shattering.learners.registry import learners
+    from shattering.models.registry import models
+
+    known = sorted({*models.names(), *learners.names()})
+    if name not in known:
+        raise SpecError("unknown-model", f"There is no model {name!r}; {nearest(name, known)}")
 
 
 def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = MappingProxyType({})) -> RunSpec:
@@ -128,6 +140,7 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
     ``overrides`` are dotted fields that the user set, on the run and on its parents.
     """
     from shattering.corruptions.registry import corruptions, require_fraction
+    from shattering.learners.registry import is_learner, learner_fields, learners
     from shattering.measures.registry import measures
     from shattering.models.registry import models, resolved_fields
 
@@ -155,7 +168,12 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
     if "p" in fields:
         require_fraction("p", fields["p"])
     model = spec.model
-    if ":" not in model.name:
+    if is_learner(model.name):
+        _require_learnable(spec)
+        fields_given = learner_fields(learners.get(model.name), model.fields)
+        model = model.model_copy(update={"fields": fields_given})
+    elif ":" not in model.name:
+        _require_model(model.name)
         model = model.model_copy(update={"fields": resolved_fields(models.get(model.name), model.fields)})
     for measure in spec.measures.names:
         if measures.get(measure).gradient_passes > 0 and spec.compute.dtype == "bfloat16":
@@ -171,6 +189,49 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
             "model": model,
         }
     )
+
+
+def _require_learnable(spec: RunSpec) -> None:
+    """A learner has no updates, no weights in the sense of a network, and no gradients to measure."""
+    name = spec.model.name
+    if spec.measures.names != ("accuracy",):
+        other = next((measure for measure in spec.measures.names if measure != "accuracy"), "none")
+        raise SpecError(
+            "learner-measures",
+            f"{name!r} is fitted at once, and the measure {other!r} looks at a network; set measures.names=accuracy, "
+            "or choose a network from `shattering list models`.",
+        )
+    training = spec.training
+    if training.model_copy(update={"fit_accuracy": AT_ONCE.fit_accuracy}) != AT_ONCE:
+        raise SpecError(
+            "learner-training",
+            f"{name!r} is fitted at once, and this study plans {training.max_steps} updates of a network; choose a "
+            "network from `shattering list models`, or a study of learners such as zhang2017-other-models.",
+        )
+
+
+def learner_bytes(spec: RunSpec, facts: DataFacts) -> float:
+    """The learner's own estimate of its peak, in bytes, without its inputs; 0 for networks and for what is small."""
+    from shattering.learners.registry import is_learner, learners
+
+    memory = learners.get(spec.model.name).memory if is_learner(spec.model.name) else None
+    if memory is None or spec.compute.device != "cpu":
+        return 0.0
+    train, test = spec.sizes(facts.train_size, facts.test_size)
+    features = math.prod(facts.input_shape)
+    return memory(train, test, features, facts.num_classes, spec.model.fields)
+
+
+def _require_memory(spec: RunSpec, facts: DataFacts) -> None:
+    """Raises `StoreError` where a learner would need more memory than there is, before anything has begun."""
+    needed, available = learner_bytes(spec, facts), available_bytes()
+    if available is not None and needed > available:
+        train = spec.sizes(facts.train_size, facts.test_size)[0]
+        raise StoreError(
+            "run-memory",
+            f"{spec.model.name!r} on {train:,} training examples needs about {amount(needed)} of memory and "
+            f"{amount(available)} are available; give it fewer with --set data.train_size=N, or more memory.",
+        )
 
 
 @lru_cache

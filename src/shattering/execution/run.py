@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from shattering.core.errors import Stopped
 from shattering.core.record import Record, Row, Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
@@ -26,7 +27,7 @@ from shattering.execution.selection import choose_examples
 from shattering.measures.registry import Probe, measures
 from shattering.models.build import build_model
 from shattering.training import objective
-from shattering.training.evaluation import Stopped, evaluate
+from shattering.training.evaluation import evaluate
 from shattering.training.examples import Examples, cropped, prepare, torch_dtype
 from shattering.training.loop import Snapshot, train
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
@@ -35,6 +36,7 @@ from shattering.training.update import build_optimizer
 if TYPE_CHECKING:
     from shattering.gradients.engine import Engine
     from shattering.gradients.sums import GradientSums
+    from shattering.learners.desk import Pieces
 
 GRADIENT_BATCH = 500
 """Examples whose inputs are made ready at once for the gradient engine, which cuts them further where memory asks."""
@@ -57,6 +59,7 @@ class Control:
         saw: called with every snapshot's row.
         checkpoints: where to keep checkpoints; none: nowhere.
         checkpoint_seconds: at least so long between two of them.
+        pieces: where a learner keeps its unfinished work; none: nowhere.
     """
 
     should_stop: Callable[[], bool] = lambda: False
@@ -64,6 +67,7 @@ class Control:
     saw: Callable[[Row], None] = lambda row: None
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = 20.0
+    pieces: Pieces | None = None
 
 
 def corrupted(splits: Splits, spec: RunSpec, parent: Record | None = None) -> Splits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shattering.core.errors import EXIT_RUNS_FAILED, DataError
@@ -17,7 +17,7 @@ from shattering.execution.estimate import Estimate, predict, shape_of
 from shattering.execution.gallery import make_gallery
 from shattering.execution.local import run_jobs
 from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Saw
-from shattering.execution.plan import Planned, ask, error_of, processors
+from shattering.execution.plan import Planned, ask, error_of, learner_bytes, processors
 from shattering.execution.progress import Display
 from shattering.execution.signals import StopRequest, stop_on_signals
 from shattering.store.leases import Lease
@@ -74,21 +74,37 @@ def run_plan(
         store.save_plan(plan)
         if not store.gallery(plan):
             store.save_gallery(plan, make_gallery(planned))
-        missing = store.missing(plan.digests)
-        with Display(plan, missing, planned.expected_cost, quiet=quiet) as display:
-            driver = _Driver(planned, store, missing, keep_weights, display, stop)
-            workers = jobs or default_jobs(planned)
-            computed = driver.run(min(workers, max(1, len(missing)))) if missing else 0
+        computed = run_missing(planned, store, stop, jobs=jobs, keep_weights=keep_weights, quiet=quiet)
     return Outcome(plan, store, time.monotonic() - began, computed, stop.by)
 
 
+def run_missing(
+    planned: Planned,
+    store: Store,
+    stop: StopRequest,
+    *,
+    jobs: int | None = None,
+    keep_weights: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Runs what has no outcome yet in an open store, as `run_plan` does; returns how many runs ended now."""
+    missing = store.missing(planned.plan.digests)
+    with Display(planned.plan, missing, planned.expected_cost, quiet=quiet) as display:
+        if not missing:
+            return 0
+        driver = _Driver(planned, store, missing, keep_weights, display, stop)
+        return driver.run(min(jobs or default_jobs(planned), len(missing)))
+
+
 def default_jobs(planned: Planned) -> int:
-    """A process per core, fewer where memory would not hold them; one where a GPU does the work."""
+    """A process for every core that a run has a thread for, fewer where memory is short; one where a GPU works."""
     if planned.plan.request.device == "cuda":
         return 1
+    threads = max((spec.compute.threads for spec in planned.plan.specs), default=1)
+    cores = max(1, processors() // threads)
     available = available_bytes()
-    fitting = processors() if available is None else int(available * 0.8 / run_bytes(planned))
-    return max(1, min(processors(), fitting))
+    fitting = cores if available is None else int(available * 0.8 / run_bytes(planned))
+    return max(1, min(cores, fitting))
 
 
 def run_bytes(planned: Planned) -> float:
@@ -100,7 +116,8 @@ def run_bytes(planned: Planned) -> float:
     sizes = [spec.sizes(request.train_size, request.test_size) for spec in planned.plan.specs]
     largest = max(train for train, _ in sizes) + max(test for _, test in sizes)
     raw = planned.splits.train.inputs.nbytes + planned.splits.test.inputs.nbytes
-    return 500e6 + raw + 8.0 * largest * values
+    learning = max((learner_bytes(spec, request) for spec in planned.plan.specs), default=0.0)
+    return 500e6 + raw + 8.0 * largest * values + learning
 
 
 def estimate_cost(planned: Planned, specs: list[RunSpec], jobs: int | None = None) -> Estimate:
@@ -109,7 +126,10 @@ def estimate_cost(planned: Planned, specs: list[RunSpec], jobs: int | None = Non
     kinds = {shape_of(spec): spec for spec in specs}
     speeds = ask(planned, "time", list(kinds.values()))
     facts = planned.plan.request.data
-    return predict(specs, speeds, planned.study.expected_steps, (facts.train_size, facts.test_size), jobs)
+    cost = predict(specs, speeds, planned.study.expected_steps, (facts.train_size, facts.test_size), jobs)
+    # A learner is timed on few examples, and what it takes of memory grows faster than they do.
+    learning = max((learner_bytes(spec, facts) for spec in specs), default=0.0)
+    return replace(cost, peak_bytes=max(cost.peak_bytes, int(learning * jobs)))
 
 
 def concerns_all(broke: Broke) -> bool:

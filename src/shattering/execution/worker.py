@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from shattering.core.errors import DataError, ShatteringError
+from shattering.core.errors import DataError, ShatteringError, Stopped
 from shattering.core.spec import RunSpec
 from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Message, Saw
 
@@ -52,7 +52,6 @@ def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
 
 def _do(job: Job, connection: Connection, stop: Any, beat: Any) -> Message:
     import shattering.execution.run  # noqa: F401 (slow to import; the driver's patience begins with the first beat)
-    from shattering.training.evaluation import Stopped
 
     def alive(*_: object) -> None:
         beat.value += 1
@@ -99,6 +98,7 @@ def _unexpected(job: Job, error: BaseException) -> Broke:
 
 def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -> Message:
     from shattering.execution.run import Control, execute
+    from shattering.learners.registry import is_learner
 
     checkpoints = None
     if job.store is not None:
@@ -124,13 +124,29 @@ def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -
         saw=saw,
         checkpoints=checkpoints,
         checkpoint_seconds=float(os.environ.get("SHATTERING_CHECKPOINT_SECONDS", "20")),
+        pieces=checkpoints,
     )
-    record, model = execute(RunSpec.from_json(job.spec), splits, control, job.parent)
+    spec = RunSpec.from_json(job.spec)
+    if is_learner(spec.model.name):
+        return _fit(job, spec, splits, control)
+    record, model = execute(spec, splits, control, job.parent)
     weights = None
     if job.keep_weights:
         from safetensors.torch import save
 
         weights = save({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()})
+    return Ended(job.key, record, weights)
+
+
+def _fit(job: Job, spec: RunSpec, splits: Any, control: Any) -> Message:
+    from shattering.execution.fit import fit
+
+    record, fitted = fit(spec, splits, control, job.parent)
+    weights = None
+    if job.keep_weights:
+        from safetensors.numpy import save
+
+        weights = save(dict(fitted.weights))
     return Ended(job.key, record, weights)
 
 
@@ -155,9 +171,11 @@ def _check(job: Job, splits: Any) -> Any:
 
 
 def _time(job: Job, splits: Any) -> Any:
-    from shattering.execution.estimate import time_step
+    from shattering.execution.estimate import time_fit, time_step
+    from shattering.learners.registry import is_learner
 
-    return time_step(RunSpec.from_json(job.spec), splits)
+    spec = RunSpec.from_json(job.spec)
+    return (time_fit if is_learner(spec.model.name) else time_step)(spec, splits)
 
 
 def _die_with(driver: int) -> None:

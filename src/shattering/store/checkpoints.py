@@ -1,4 +1,4 @@
-"""Snapshots of an unfinished run, each named by its step and by the hash of its own bytes."""
+"""What is kept of an unfinished run: snapshots by step, or pieces by name, each with the hash of its own bytes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ KEPT = 2
 """How many checkpoints of a run are kept: the newest, and the one to fall back on."""
 
 _NAME = re.compile(r"step-(\d+)-([0-9a-f]{16})\.safetensors")
+_PIECE = re.compile(r"piece-([A-Za-z0-9-]+)-([0-9a-f]{16})\.safetensors")
 
 
 class Checkpoints:
@@ -50,6 +51,31 @@ class Checkpoints:
             else:
                 reason = f"its {len(payload):,} bytes do not match the hash in its name"
                 self._quarantine(path, reason, functools.partial(_damaged, path, wanted))
+
+    def keep(self, name: str, payload: bytes) -> None:
+        """Writes a piece of unfinished work in place of the one of that name. Raises `StoreError`."""
+        before = self._pieces(name)
+        file = self._folder / f"piece-{name}-{sha256(payload)[:16]}.safetensors"
+        io.write_file(file, payload, self._scratch)
+        for _, path in before:
+            if path != file:
+                io.remove(path)
+
+    def kept(self, name: str) -> bytes | None:
+        """The piece of that name, if there is a sound one."""
+        for wanted, path in self._pieces(name):
+            payload = io.read_bytes(path)
+            if payload is None:
+                continue
+            if sha256(payload)[:16] == wanted:
+                return payload
+            reason = f"its {len(payload):,} bytes do not match the hash in its name"
+            self._quarantine(path, reason, functools.partial(_damaged, path, wanted))
+        return None
+
+    def _pieces(self, name: str) -> list[tuple[str, Path]]:
+        matches = [match for file in io.names(self._folder) if (match := _PIECE.fullmatch(file))]
+        return [(match[2], self._folder / match[0]) for match in matches if match[1] == name]
 
     def clear(self) -> None:
         """Removes them all."""

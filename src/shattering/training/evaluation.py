@@ -9,13 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from shattering.core.errors import Stopped
 from shattering.core.spec import RunSpec
 from shattering.training import objective
 from shattering.training.examples import Examples
-
-
-class Stopped(Exception):
-    """The user asked to stop."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""Kernels: exact interpolation, and the features it is done on."""

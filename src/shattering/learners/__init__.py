@@ -1,0 +1,1 @@
+"""Models that are fitted at once: trees, neighbours, kernels, constructions; one file each."""
