@@ -339,3 +339,20 @@ def test_a_wrong_rule_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(model, each)
     assert_close(engine.sums(batch), looped_sums(model, batch, each), 1e-10)
     assert engine.coverage.ways == {"weight": "vmap", "bias": "closed form"}
+
+
+def test_sums_keep_their_numbers_while_they_are_held_and_their_memory_serves_again_afterwards() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(64, 64)
+    engine = Engine(model, nn.CrossEntropyLoss())
+    batches = [(torch.randn(8, 64), torch.randint(0, 64, (8,))) for _ in range(3)]
+
+    held = engine.sums(batches[0])
+    before = {name: value.clone() for name, value in held.total.items()}
+    place = engine.sums(batches[1]).total._kept["weight"].data_ptr()
+    again = engine.sums(batches[2])
+
+    assert all(torch.equal(held.total[name], value) for name, value in before.items())
+    assert again.total._kept["weight"].data_ptr() == place
+    fresh = Engine(model, nn.CrossEntropyLoss()).sums(batches[2])
+    assert all(torch.equal(again.total[name], fresh.total[name]) for name in fresh.total)

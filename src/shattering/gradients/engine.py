@@ -99,6 +99,7 @@ class Engine:
         self._trust = Trust(self.parameters)
         self._objective: Objective | None = None
         self._example_bytes = 0
+        self._spare: dict[str, Tensor] = {}
 
     @property
     def coverage(self) -> Coverage:
@@ -117,7 +118,7 @@ class Engine:
                 example is not finite.
             ModelError: model or loss fail, the loss is not one number per example, or it depends on chance.
         """
-        tally = Tally(self.parameters)
+        tally = Tally(self.parameters, spare=self._spare)
         device = next(iter(self.parameters.values())).device
         limit = IN_CACHE if is_one_set(batches) and device.type == "cpu" else WINDOW
         first = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -19,28 +19,34 @@ def measured(model: nn.Module) -> Iterator[None]:
     The arithmetic is that of the parameters: no automatic casting, and on a GPU no TF32, whose rounding would be taken
     for incoherence. Afterwards modes, buffers, the state of torch's generators and its settings are what they were.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    # One walk through the modules: for a small network each costs as much as one of its layers.
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
+        for module in modules
+        if module._buffers
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
-    devices = list({parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"})
+    parameters = (p for module in modules for p in module._parameters.values() if p is not None)
+    devices = list({parameter.device for parameter in parameters if parameter.device.type == "cuda"})
     with (
         torch.random.fork_rng(devices=devices),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False) if devices else nullcontext(),
-        _settings(model, on_gpu=bool(devices)),
+        _settings(modules, on_gpu=bool(devices)),
     ):
         try:
-            model.eval()
+            if any(modes):
+                model.eval()
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
+            for module, mode in zip(modules, modes, strict=True):
+                if module.training is not mode:
+                    module.training = mode
             for module, name, buffer, value in buffers:
                 # A network may count its calls, in place or by putting another tensor in the buffer's place.
                 module._buffers[name] = buffer
@@ -51,7 +57,7 @@ def measured(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _settings(model: nn.Module, on_gpu: bool) -> Iterator[None]:
+def _settings(modules: Iterable[nn.Module], on_gpu: bool) -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     fused = torch.backends.mha.get_fastpath_enabled()
     before = (cudnn.enabled, cudnn.allow_tf32, matmul.allow_tf32)
@@ -61,7 +67,7 @@ def _settings(model: nn.Module, on_gpu: bool) -> Iterator[None]:
         if on_gpu:
             cudnn.allow_tf32 = matmul.allow_tf32 = False
             # cuDNN has no backward of recurrent layers in evaluation mode.
-            if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            if any(isinstance(module, nn.RNNBase) for module in modules):
                 cudnn.enabled = False
         yield
     finally:

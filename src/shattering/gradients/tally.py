@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -18,10 +19,15 @@ class Tally:
     Args:
         parameters: whose gradients are added.
         exponent: the present one.
+        spare: buffers of earlier sums that nobody reads any more; those of the result come back here in their turn.
+            Memory that was used before is at hand, new memory the system has to fill with zeros first.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], exponent: int = 0) -> None:
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], exponent: int = 0, spare: dict[str, Tensor] | None = None
+    ) -> None:
         self.parameters = parameters
+        self._spare = spare
         self.exponent = exponent
         self.examples = 0
         self.waiting = 0
@@ -40,8 +46,19 @@ class Tally:
         for name in names:
             self._dirty.add(name)
             if name not in self._buffers:
-                self._buffers[name] = torch.empty_like(self.parameters[name], requires_grad=False)
+                self._buffers[name] = self._empty(name)
         return {name: self._buffers[name] for name in names}
+
+    def _empty(self, name: str) -> Tensor:
+        like = self.parameters[name]
+        spare = self._spare.pop(name, None) if self._spare else None
+        if spare is not None and (spare.shape, spare.stride(), spare.device) == (
+            like.shape,
+            like.stride(),
+            like.device,
+        ):
+            return spare
+        return torch.empty_like(like, requires_grad=False)
 
     @property
     def begun(self) -> frozenset[str]:
@@ -114,9 +131,14 @@ class Tally:
             if name not in kept:
                 total = self._total.get(name)
                 kept[name] = torch.zeros_like(p, dtype=torch.float64).detach() if total is None else total
+        totals = Totals({name: kept[name] for name in self.parameters}, exponents)
+        if self._spare is not None:
+            # Only what is copied when it is read can have no other reader once the totals are gone.
+            ours = {name: kept[name] for name in exponents if kept[name].dtype == torch.float32}
+            weakref.finalize(totals, self._spare.update, ours).atexit = False
         return GradientSums(
             examples=self.examples,
-            total=Totals({name: kept[name] for name in self.parameters}, exponents),
+            total=totals,
             squared=squared,
             squared_norms=torch.cat(self._norms).cpu(),
             losses=torch.cat(self._losses).cpu(),

@@ -68,12 +68,13 @@ def _accumulated(
 ) -> Sequence[Tensor | None]:
     """Norms; Σgᵢ goes into the totals, of which the ``share``, 1 or 0, of what they hold stays."""
     norms: list[Tensor | None] = [None, None]
-    if bias is not None and not share:
-        bias.zero_()
     if d.dim() == 2:
         squares = squared_rows(d)
         if bias is not None:
-            bias += d.sum(0)
+            if share:
+                bias += d.sum(0)
+            else:
+                torch.sum(d, 0, out=bias)
             norms[1] = squares
         if weight is not None:
             # With a share of 0 what is there is not even read.
@@ -85,6 +86,8 @@ def _accumulated(
             weight.zero_()
         norms[0] = _sequence(_positions(a), _positions(d), weight)
     if bias is not None:
+        if not share:
+            bias.zero_()
         each = _positions(d).sum(1)
         bias += each.sum(0)
         norms[1] = squared_rows(each)

@@ -98,7 +98,9 @@ _WORKING_ENTRIES = 2**19
 
 def squared_rows(gradients: Tensor) -> Tensor:
     """Squared Euclidean norm of each row, whatever its shape: ``[n]``, float64."""
-    rows = gradients.flatten(1) if gradients.dim() > 1 else gradients[:, None]
+    rows = gradients
+    if gradients.dim() != 2:
+        rows = gradients.flatten(1) if gradients.dim() > 2 else gradients[:, None]
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1).double().square()
     return norms
 
