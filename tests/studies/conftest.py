@@ -8,6 +8,7 @@ import pytest
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.core.study import DataFacts, Request, Scale
+from shattering.learners.registry import is_learner, learners
 from shattering.measures.registry import measures
 
 FACTS = {
@@ -15,6 +16,7 @@ FACTS = {
     "mnist": DataFacts("mnist", 60_000, 10_000, (28, 28, 1), 10, "1" * 64),
     "cifar10": DataFacts("cifar10", 50_000, 10_000, (32, 32, 3), 10, "2" * 64),
     "six_weights": DataFacts("six_weights", 4, 1, (6,), 2, "3" * 64),
+    "gaussian_features": DataFacts("gaussian_features", 1000, 200, (400,), 2, "4" * 64),
 }
 
 GRADIENTS = {
@@ -36,8 +38,19 @@ GRADIENTS = {
     "null_share_high": 0.6,
     "share_p": 0.001,
     **{f"weight_{number}": 0.2 for number in range(1, 7)},
+    "frobenius_product": 50.0,
+    "spectral_product": 5.0,
+    "spectral_complexity": 40.0,
+    "path_norm": 8.0,
+    "training_margin": 2.0,
+    "normalised_frobenius_product": 25.0,
+    "normalised_spectral_product": 2.5,
+    "normalised_spectral_complexity": 20.0,
+    "normalised_path_norm": 4.0,
+    "held_out_loss/0": 1.5,
+    "held_out_loss/1": 2.5,
 }
-"""What the gradient measures say at every snapshot of a made-up run, where labels are noisy."""
+"""What the measures that not every run has say at every snapshot of a made-up run, where labels are noisy."""
 
 
 def gradient_numbers(spec: RunSpec) -> dict[str, float]:
@@ -48,6 +61,11 @@ def gradient_numbers(spec: RunSpec) -> dict[str, float]:
         return known
     mixed = ("corrupt_", "null_", "share_p", "pristine_share")
     return {name: value for name, value in known.items() if not name.startswith(mixed)}
+
+
+def learner_numbers(spec: RunSpec) -> dict[str, float]:
+    """What a learner says of its fit; the same number for every fact."""
+    return dict.fromkeys(learners.get(spec.model.name).units, 2.0) if is_learner(spec.model.name) else {}
 
 
 def example_columns(spec: RunSpec) -> dict[str, np.ndarray]:
@@ -83,7 +101,7 @@ def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: f
         }
         if spec.corruption.name not in ("true_labels",):
             row["changed_train_accuracy"] = row["restored_train_accuracy"] = accuracy
-        rows.append(row | gradient_numbers(spec))
+        rows.append(row | gradient_numbers(spec) | learner_numbers(spec))
     summary = {
         "steps": 50,
         "steps_to_fit": 40 if fitted else None,
@@ -92,6 +110,7 @@ def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: f
         "test_size": spec.data.test_size or 1000,
         "num_classes": 10,
         "parameters": 1000,
+        **learner_numbers(spec),
     }
     if status is Status.DIVERGED:
         return Record(spec, status, tuple(rows[:2]), summary)
