@@ -1,4 +1,4 @@
-"""``report``: what is written and printed of stores with several studies, none, or no permission to write."""
+"""``report`` and ``compare``: what is told of stores with several studies, none, or no permission to write."""
 
 from __future__ import annotations
 
@@ -102,3 +102,64 @@ def test_a_store_without_results_is_refused_with_the_remedy(
     assert called.err.startswith(f"error [{identifier}]: ")
     assert "shattering run" in called.err
     assert (tmp_path / "runs").exists() == made
+
+
+def test_a_folder_of_stores_is_compared_as_its_stores_are(tiny_study: str, shattering: Any, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        save(tmp_path / "results" / name, tiny_study, "smoke")
+    (tmp_path / "results" / "README.md").write_text("What these are.")
+
+    together = shattering("compare", str(tmp_path / "results"), "--json")
+    apart = shattering("compare", *(str(tmp_path / "results" / name) for name in ("first", "second")), "--json")
+
+    assert (together.code, together.err) == (0, "")
+    assert together.out == apart.out
+    told = json.loads(together.out)
+    assert told["stores"] == [str(tmp_path / "results" / name) for name in ("first", "second")]
+    assert [summary["scale"] for summary in told["summaries"]] == ["smoke", "smoke"]
+    (claim,) = told["claims"]
+    assert (claim["source"], claim["provenance"], claim["data"]) == ("Table 1", "Q-text", "digits")
+    assert [result["verdict"] for result in claim["results"]] == ["not run", "not run"]
+
+
+def test_a_paper_or_a_study_may_be_chosen(tiny_study: str, shattering: Any, tmp_path: Path) -> None:
+    save(tmp_path / "runs", tiny_study, "smoke")
+
+    for words in (["--paper", "tiny2017"], ["--paper", "Author et al."], ["--study", tiny_study]):
+        called = shattering("compare", str(tmp_path / "runs"), *words)
+        assert (called.code, called.err) == (0, "")
+        assert "(1) digits, smoke scale: 0 of 4 runs; 4 not run" in called.out
+        assert "of 1 claim: 1 not run" in called.out
+        assert "not run: no run here bears on the number" in called.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "identifier"),
+    [
+        ([], 2, "missing-argument"),
+        (["nowhere"], 5, "store-missing"),
+        (["."], 5, "store-not-a-store"),
+        (["notes.txt"], 2, "out-is-file"),
+        (["runs", "--paper", "nobody1900"], 2, "unknown-paper"),
+        (["runs", "--study", "nobody1900"], 2, "unknown-study"),
+    ],
+)
+def test_a_wrong_comparison_is_refused_in_one_sentence(
+    words: list[str],
+    code: int,
+    identifier: str,
+    tiny_study: str,
+    shattering: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "place").mkdir()
+    monkeypatch.chdir(tmp_path / "place")
+    Path("notes.txt").write_text("")
+    if "runs" in words:
+        save(Path("runs"), tiny_study, "smoke")
+
+    called = shattering("compare", *words)
+
+    assert (called.code, called.out) == (code, "")
+    assert called.err.startswith(f"error [{identifier}]: ") and called.err.count("\n") == 1

@@ -9,7 +9,6 @@ from report_demo import demo_plan, demo_store
 
 from shattering.core.errors import SpecError
 from shattering.core.record import Status, results_digest
-from shattering.report.comparison import compare_stores, render_comparison
 from shattering.report.settings import settings
 from shattering.report.show import describe_run, describe_runs, render_run, render_runs
 from shattering.report.summary import summarise
@@ -62,21 +61,6 @@ def test_terminal_fits_eighty_columns(tmp_path, registered, monkeypatch, statuse
     assert ("continue with:" in text) == (statuses is not None)
     if statuses is None:
         assert "[bold]x[/bold]" in text
-
-
-def test_stores_are_aligned_claim_by_claim(tmp_path, registered):
-    registered()
-    plan = demo_plan()
-    stores = [demo_store(tmp_path / "a", plan), demo_store(tmp_path / "b", plan, MIXED)]
-    comparison = compare_stores(stores)
-    json.dumps(comparison, allow_nan=False)
-    assert len(comparison["claims"]) == 3
-    for place, store in enumerate(stores):
-        own = summarise(store, plan)["claims"]
-        for entry, claim in zip(comparison["claims"], own, strict=True):
-            assert entry["results"][place]["ours"] == claim["ours"]
-    assert "(2) b: demo-study-digits-small" in render_comparison(comparison)
-    assert "nothing to compare" in render_comparison(compare_stores([]))
 
 
 def test_runs_are_listed_and_shown(tmp_path, registered):

@@ -35,20 +35,29 @@ def report(folder: str, /, *, common: Common = COMMON) -> None:
             _print(summary)
 
 
-def compare(*folders: str, common: Common = COMMON) -> None:
-    """Set the results of stores beside one another.
+def compare(*folders: str, paper: str | None = None, study: str | None = None, common: Common = COMMON) -> None:
+    """Set whole papers beside the results of stores: published, ours, interval, verdict, and what was not run.
+
+    Every study of a paper is told of as soon as one of them has runs here.
 
     Parameters
     ----------
     folders
-        The stores, one or more.
+        Stores, or folders that hold stores, one or more.
+    paper
+        Only this paper: the beginning of its studies' names, such as zhang2017, or a part of its citation or title.
+    study
+        Only this study: its name or a unique beginning.
     """
-    from shattering.report.comparison import compare_stores, render_comparison
-    from shattering.store.store import Store
+    from shattering.report.comparison import compare_stores, open_stores
+    from shattering.report.comparison_text import render_comparison
 
     if not folders:
         raise SpecError("missing-argument", "compare needs one store or more; type `shattering compare DIR DIR`.")
-    comparison = compare_stores([Store.open(Path(folder), write=False) for folder in folders])
+    stores = [store for folder in folders for store in open_stores(Path(folder))]
+    comparison = compare_stores(stores, paper=paper, study=study)
+    for problem in [problem for store in stores for problem in store.problems]:
+        _remark(problem, common)
     if common.json:
         emit_json(comparison)
     else:

@@ -71,19 +71,29 @@ def new_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
 
 
-def printed(*things: RenderableType) -> str:
-    """Renders to a string: plain in a pipe, coloured on a terminal, never narrower than 80 columns."""
-    import io
+def line_width() -> int:
+    """Columns of a line: those of the terminal, 100 in a pipe, never fewer than 80."""
     import shutil
+
+    return max(NARROWEST, shutil.get_terminal_size((100, 24)).columns)
+
+
+def printed(*things: RenderableType, wrap: bool = True) -> str:
+    """Renders to a string: plain in a pipe, coloured on a terminal, never narrower than 80 columns.
+
+    Args:
+        things: what to render.
+        wrap: whether to break lines at the terminal's edge.
+    """
+    import io
 
     from rich.console import Console
 
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size((100, 24)).columns
     sink = io.StringIO()
     console = Console(
         file=sink,
-        width=max(NARROWEST, width),
+        width=line_width(),
         force_terminal=colour,
         color_system="standard" if colour else None,
         highlight=False,
@@ -91,6 +101,6 @@ def printed(*things: RenderableType) -> str:
         legacy_windows=False,
     )
     for thing in things:
-        console.print(thing, soft_wrap=False)
+        console.print(thing, soft_wrap=not wrap)
     # Tables pad to their full width; in a pipe those blanks are noise.
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()) + "\n"

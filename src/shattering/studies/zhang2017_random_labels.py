@@ -20,9 +20,24 @@ from shattering.studies.zhang2017 import (
     sizes,
     weight,
 )
-from shattering.studies.zhang2017_figure1 import conditions_claim, error_claim, order_claim, runs_of, slowdown_claim
+from shattering.studies.zhang2017_figure1 import (
+    bounded_claim,
+    conditions_claim,
+    error_claim,
+    left_end_claim,
+    order_claim,
+    runs_of,
+    slowdown_claim,
+)
 from shattering.studies.zhang2017_figures import plain
 from shattering.studies.zhang2017_pictures import FIGURES
+from shattering.studies.zhang2017_statements import (
+    augmentation_claim,
+    fast_claim,
+    needless_claim,
+    partial_claim,
+    start_claim,
+)
 
 INPUTS = ("shuffled_pixels", "random_pixels", "gaussian")
 """The conditions that replace the images."""
@@ -122,13 +137,37 @@ def _claims() -> tuple[Claim, ...]:
         claim for row in ROWS for claim in row_claims(row, train_tolerance=0.005, test_tolerance=tolerances[row.model])
     ]
     nets = ("inception", "alexnet", "mlp_1x512", "mlp_3x512")
+    shown, noise = nets[:3], ("gaussian", "random_pixels")
     return (
         *(conditions_claim(corruption) for corruption in ("random_labels", *INPUTS)),
-        *(slowdown_claim(model) for model in nets),
-        *(error_claim(model) for model in nets),
-        *(order_claim(model, corruption) for model in nets for corruption in ("gaussian", "random_pixels")),
+        *(order_claim("inception", corruption) for corruption in (*noise, "shuffled_pixels")),
+        *(order_claim("inception", "true_labels", corruption) for corruption in INPUTS),
+        *(claim(model) for model in shown for claim in (slowdown_claim, bounded_claim)),
+        *(error_claim(model) for model in shown),
+        *(left_end_claim(row.model, round(1 - row.test, 4), tolerances[row.model]) for row in _bare() if row.test),
+        *(start_claim("inception", corruption) for corruption in noise),
+        fast_claim("inception"),
+        *(partial_claim(model) for model in shown),
+        *(order_claim(model, corruption) for model in nets if model != "inception" for corruption in noise),
+        slowdown_claim("mlp_3x512"),
+        error_claim("mlp_3x512"),
         *table,
+        *(augmentation_claim(_row(f"{net}, crop"), _row(f"{net}, weight decay"), wide) for net, wide in REGULARISED),
+        *(needless_claim(_row(f"{net}, crop, weight decay"), _row(net), wide) for net, wide in REGULARISED),
     )
+
+
+REGULARISED = (("Inception", 0.01), ("Alexnet", 0.03))
+"""The networks that Table 1 has with either regulariser and both, and the tolerances of their differences."""
+
+
+def _row(name: str) -> Row:
+    return next(row for row in ROWS if row.source == f"Table 1: {name}")
+
+
+def _bare() -> list[Row]:
+    """The rows of Figure 1c's networks on true labels, without regularisers."""
+    return [_row(name) for name in ("Inception", "Alexnet", "MLP 1x512")]
 
 
 def answer(records: Records) -> str:
@@ -198,6 +237,7 @@ CHOICES = (
     ("number of epochs", "100 at the paper's scale, where the decayed rate is 0.6% of its start"),
     ("weight-decay coefficient", "5e-4 for convolutional networks and 1e-4 for MLPs, the replications' usual choice"),
     ("threshold of 'time to overfit'", "the first epoch at whose end training accuracy is at least 99%, at every p"),
+    ("start of fitting", "the first snapshot with a training accuracy of at least twice guessing"),
     ("initialisation", "He-normal weights, zero biases, an output layer near zero"),
     ("Gaussian noise", "mean and variance per channel of the training images, before whitening"),
     ("test set under random pixels and Gaussian noise", "changed as well, each image by a draw of its own"),
