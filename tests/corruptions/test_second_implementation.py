@@ -67,6 +67,7 @@ def test_both_implementations_give_the_same_labels(seed: int) -> None:
     words = label_words(seed, EXAMPLES)
     cases = [("random_labels", None, redrawn(labels, words, 1.0, 10))]
     cases += [("partially_corrupted_labels", p, redrawn(labels, words, p, 10)) for p in (0.0, 0.1, 0.25, 0.5, 1 / 3)]
+    cases += [("random_signs", None, [second * 2 // WORD for _, second in words])]
     cases += [("pair_flipped_labels", p, flipped(labels, words, p, 10)) for p in (0.2, 0.45, 1.0)]
 
     column = np.array(labels)

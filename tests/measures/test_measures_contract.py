@@ -90,6 +90,7 @@ def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None 
         losses=losses,
         sums_over=sums_over,
         seed_of=lambda purpose: 4,
+        ranks=lambda: (evaluate(network, train, RunSpec()).ranks, evaluate(network, test, RunSpec()).ranks),
     )
 
 

@@ -31,7 +31,7 @@ def make_gallery(planned: Planned) -> list[dict[str, Any]]:
         plain = spec.model_copy(
             update={
                 "corruption": type(spec.corruption)(),
-                "data": spec.data.model_copy(update={"train_size": None, "test_size": None}),
+                "data": spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None}),
                 "training": spec.training.model_copy(update={"augmentation": "none"}),
                 "selection": None,
             }

@@ -23,8 +23,10 @@ def choose_examples(splits: Splits, spec: RunSpec, parent: Record | None = None)
     """The examples that ``spec`` asks for.
 
     Training examples are the first ``train_size`` of the permutation of the stream ``subset`` (each seed has its own
-    subset); test examples the first ``test_size`` of the permutation of ``Stream(0, "test-subset")``. With a
-    ``selection`` both come from the parent's training examples.
+    subset), in their order in the data; test examples the first ``test_size`` of the permutation of
+    ``Stream(0, "test-subset")``. With ``data.replaced`` the next entry of the first permutation stands in place of one
+    example of the subset, and everything else, its place in every batch included, is as without. With a ``selection``
+    both splits come from the parent's training examples.
 
     Args:
         splits: the data as loaded.
@@ -33,7 +35,8 @@ def choose_examples(splits: Splits, spec: RunSpec, parent: Record | None = None)
 
     Raises:
         DataError: the split is smaller than the subset, or the subset than a batch.
-        SpecError: the parent's record lacks the column.
+        SpecError: the parent's record lacks the column; or ``replaced-without-spare``, ``replaced-out-of-range``,
+            ``replaced-with-selection``, where no example can be replaced.
     """
     chosen = _subsets(splits, spec) if spec.selection is None else _selected(splits, spec, parent)
     if len(chosen.train) < spec.training.batch_size:
@@ -69,18 +72,44 @@ def _subsets(splits: Splits, spec: RunSpec) -> Splits:
                 f"{split.name} has {len(split)} {split.split} examples, fewer than data.{split.split}_size={wanted}; "
                 f"lower it with --set data.{split.split}_size={len(split)}.",
             )
+    _require_replaceable(spec, len(train))
     if spec.data.train_size is not None:
         order = Stream(spec.seed_of("subset"), "subset").permutation(len(train))
-        train = train.take(np.sort(order[: spec.data.train_size]))
+        rows = np.sort(order[: spec.data.train_size])
+        if spec.data.replaced is not None:
+            rows[spec.data.replaced] = order[spec.data.train_size]
+        train = train.take(rows)
     if spec.data.test_size is not None:
         order = Stream(TEST_SUBSET_SEED, "test-subset").permutation(len(test))
         test = test.take(np.sort(order[: spec.data.test_size]))
     return Splits(train, test)
 
 
+def _require_replaceable(spec: RunSpec, examples: int) -> None:
+    """Refuses a replacement for which there is no place in the subset, or no example outside it."""
+    place, size = spec.data.replaced, spec.data.train_size
+    if place is None:
+        return
+    if size is None or size >= examples:
+        raise SpecError(
+            "replaced-without-spare",
+            f"data.replaced={place} needs an example that is not trained on; set data.train_size below {examples}.",
+        )
+    if place >= size:
+        raise SpecError(
+            "replaced-out-of-range",
+            f"data.replaced={place} is no place among {size} training examples; give one from 0 to {size - 1}.",
+        )
+
+
 def _selected(splits: Splits, spec: RunSpec, parent: Record | None) -> Splits:
     selection = spec.selection
     assert selection is not None
+    if spec.data.replaced is not None:
+        raise SpecError(
+            "replaced-with-selection",
+            "data.replaced replaces an example of a random subset, and selection takes none; set one of the two.",
+        )
     if parent is not None and parent.status is Status.DIVERGED:
         raise SpecError(
             "selection-parent-diverged",
