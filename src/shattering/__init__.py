@@ -10,16 +10,18 @@ from shattering.core.version import VERSION
 if TYPE_CHECKING:
     from shattering.api import report as report
     from shattering.api import run as run
+    from shattering.api import shatter as shatter
     from shattering.gradients.coherence import coherence as coherence
 
 __version__ = VERSION
-__all__ = ["__version__", "coherence", "report", "run"]
+__all__ = ["__version__", "coherence", "report", "run", "shatter"]
 
 
 _HOMES = {
     "coherence": "shattering.gradients.coherence",
     "report": "shattering.api",
     "run": "shattering.api",
+    "shatter": "shattering.api",
 }
 
 

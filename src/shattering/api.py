@@ -81,3 +81,64 @@ def report(out: str | Path = "runs") -> list[Path]:
 
     store = Store.open(Path(out), write=True)
     return [write_report(store, plan) for plan in store.plans()]
+
+
+def shatter(
+    model: str,
+    *,
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    minutes: float = 3.0,
+    budgets: Sequence[int] = (),
+    seeds: int = 3,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path = "runs",
+    device: Literal["cpu", "cuda"] = "cpu",
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Tells how easily a network fits random labels of as many examples as the data set has; writes a report.
+
+    The same call on the same ``out`` goes on where an earlier one stopped. Workers are started by spawning, so a script
+    that calls this needs the usual ``if __name__ == "__main__":``.
+
+    Args:
+        model: ``MODULE:FACTORY``, or a registered network.
+        data: a registered data set, or the path of an ``.npz`` file or a folder of images; none: digits.
+        data_dir: where to look for a registered data set first.
+        minutes: time that the training may take; subsets are chosen to end in it.
+        budgets: updates within which to find the largest subset that is fitted; empty: what the time allows.
+        seeds: runs of each kind.
+        overrides: dotted spec fields, such as ``{"training.learning_rate": 0.01}``.
+        out: folder of the store.
+        device: ``cpu`` or ``cuda``.
+        jobs: processes at most; none: one per core on the CPU, one on a GPU.
+        quiet: no progress on standard error.
+
+    Returns:
+        What was found, the object that ``shattering shatter --json`` prints (see `report.capacity.findings`).
+
+    Raises:
+        ShatteringError: what is wrong with the request, the data, the model or the store.
+    """
+    from shattering.execution.capacity import prepare_check, run_check
+    from shattering.report.capacity import findings
+    from shattering.report.capacity_html import write_check
+
+    told = "" if data is None else f", data={data!r}"
+    prepared = prepare_check(
+        model,
+        data=data,
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        minutes=minutes,
+        budgets=tuple(budgets),
+        seeds=seeds,
+        overrides=overrides,
+        device=device,
+        jobs=jobs,
+        command=f"shattering.shatter({model!r}{told}, minutes={minutes:g}, out={str(out)!r})",
+    )
+    check = run_check(prepared, out=Path(out), quiet=quiet)
+    found = findings(check)
+    write_check(check, found)
+    return found

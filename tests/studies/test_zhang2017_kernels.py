@@ -48,7 +48,8 @@ def judged(request_for):
     def build(
         data: str, scale: str, numbers: Callable[[RunSpec], Numbers] = of_paper, *, comparable: bool = False
     ) -> tuple[dict[str, Judgement], Records]:
-        records = [made(spec, numbers(spec)) for spec in study.specs(request_for(data, scale))]
+        request = request_for(data, scale, device="cuda" if scale == "paper" else "cpu")
+        records = [made(spec, numbers(spec)) for spec in study.specs(request)]
         found = [judge(claim, records, comparable=comparable) for claim in study.claims if claim.data == data]
         return {judgement.claim.source: judgement for judgement in found}, records
 
@@ -65,6 +66,22 @@ def test_at_the_papers_scale_mnist_is_the_authors_recipe_on_all_images(request_f
     assert pixels.model.fields == {"kernel": "gaussian", "gamma": 0.02}
     assert (pixels.data.test_size, pixels.data.whiten, pixels.data.crop) == (None, False, None)
     assert pixels.compute.dtype == "float64"
+
+
+def test_on_a_cpu_gabor_features_of_few_images_do_not_pass_for_those_of_all(request_for) -> None:
+    request = request_for("mnist", "paper")
+    records = [made(spec, of_paper(spec)) for spec in study.specs(request)]
+
+    assert all(spec.data.train_size for spec in specs_of(request, "gabor"))
+    assert any("Gabor" in line and "--device cuda" in line for line in study.differences(request))
+    verdicts = {claim.source: judge(claim, records, comparable=True).verdict for claim in study.claims}
+    assert verdicts["Table 3: MNIST, pixels"] == verdicts["Section 5: norm on MNIST, pixels"] == "reproduced"
+    for source in (
+        "Table 3: MNIST, Gabor wavelets",
+        "Section 5: norm on MNIST, Gabor wavelets",
+        "Section 5: norm does not predict error",
+    ):
+        assert verdicts[source] == "not run", source
 
 
 def test_the_32000_filters_need_a_gpu(request_for) -> None:

@@ -19,8 +19,8 @@ from tiny_runs import tiny_spec
 
 def batches_of(examples: int, batch_size: int, epoch: int, **changes) -> list[list[int]]:
     spec = tiny_spec(training__batch_size=batch_size, **changes)
-    stand_in = SimpleNamespace(inputs=torch.zeros(examples, 1), __len__=None)
-    stand_in = type("Stand", (), {"inputs": stand_in.inputs, "__len__": lambda self: examples})()
+    stand_in = SimpleNamespace(labels=torch.zeros(examples), __len__=None)
+    stand_in = type("Stand", (), {"labels": stand_in.labels, "__len__": lambda self: examples})()
     return [batch.tolist() for batch in epoch_batches(spec, stand_in, epoch)]
 
 

@@ -23,6 +23,8 @@ def _kind(spec: RunSpec) -> tuple[str, str, str]:
     level = f" {spec.corruption.fields['p']:g}" if "p" in spec.corruption.fields else ""
     training = spec.training
     regularisers: list[str] = [training.augmentation] if training.augmentation != "none" else []
+    if spec.model.fields.get("dropout"):
+        regularisers.append(f"dropout {spec.model.fields['dropout']:g}")
     if training.weight_decay:
         regularisers.append(f"weight decay {training.weight_decay:g}")
     return model, spec.corruption.name + level, ", ".join(regularisers) or "none"

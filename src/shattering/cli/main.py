@@ -25,6 +25,7 @@ from shattering.cli.listing import list_registered
 from shattering.cli.output import Interrupted, StdoutClosed, discard_stdout, tell
 from shattering.cli.reading import compare, report, show
 from shattering.cli.run import run
+from shattering.cli.shatter import shatter
 from shattering.core.errors import ShatteringError, SpecError, StoreError, nearest
 from shattering.execution.signals import die_by
 
@@ -64,6 +65,7 @@ app = App(
 )
 app.command(list_registered, name="list")
 app.command(run)
+app.command(shatter)
 app.command(report)
 app.command(compare)
 app.command(show)

@@ -23,6 +23,7 @@ from shattering.core.errors import EXIT_RUNS_FAILED, SpecError
 
 if TYPE_CHECKING:
     from shattering.execution.plan import Planned
+    from shattering.execution.study import Outcome
 
 CONFIRM_ABOVE = 10_000
 """Runs; a plan of more must be confirmed with ``--yes``."""
@@ -85,6 +86,7 @@ def run(
     """
     from shattering.core.config import Config, read_config
     from shattering.core.study import find_study
+    from shattering.execution.distributed import is_first, launch_command, launched
 
     switches = {"keep_weights": keep_weights, "yes": yes}
     given: dict[str, str | list[str] | None] = {
@@ -102,9 +104,16 @@ def run(
     options = resolve_options({**given, "keep_weights": "true" if keep_weights else None}, settings)
     fields = resolve_fields(assignments or [], settings)
     _check_size(options.seeds or 0, yes)
-    _check_out(options.out)
+    check_out(options.out)
     name = find_study(study).name
     command = command_line(["run", name], {**given, "set": assignments, "config": config}, switches)
+    if (processes := launched()) > 1:
+        fields = {"compute.processes": processes, **fields}
+        command = f"{launch_command()} {command}"
+        if not dry_run:
+            return _together(name, options, fields, command, yes, common)
+        if not is_first():
+            return 0
     planned = _plan(name, options, fields, command)
     _check_size(len(planned.plan.specs), yes)
     if dry_run:
@@ -136,7 +145,6 @@ def _plan(name: str, options: RunOptions, fields: dict[str, Any], command: str) 
 
 
 def _carry_out(planned: Planned, options: RunOptions, common: Common) -> int:
-    from shattering.cli.reading import print_report
     from shattering.execution.study import run_plan
 
     outcome = run_plan(
@@ -146,6 +154,34 @@ def _carry_out(planned: Planned, options: RunOptions, common: Common) -> int:
         keep_weights=options.keep_weights,
         quiet=common.quiet,
     )
+    return _reported(outcome, common)
+
+
+def _together(name: str, options: RunOptions, fields: dict[str, Any], command: str, yes: bool, common: Common) -> int:
+    """What one of the processes that torchrun started does; the first of them reports."""
+    from shattering.execution.distributed import run_together
+
+    if options.jobs is not None:
+        raise SpecError("jobs-together", "--jobs and torchrun exclude each other: all processes share each run.")
+
+    def plan() -> Planned:
+        planned = _plan(name, options, fields, command)
+        _check_size(len(planned.plan.specs), yes)
+        return planned
+
+    done = run_together(
+        plan, device=options.device, out=options.out, keep_weights=options.keep_weights, quiet=common.quiet
+    )
+    if done.outcome is not None:
+        return _reported(done.outcome, common)
+    if done.interrupted_by is not None:
+        raise Interrupted(done.interrupted_by)
+    return 0
+
+
+def _reported(outcome: Outcome, common: Common) -> int:
+    from shattering.cli.reading import print_report
+
     if outcome.interrupted_by is not None:
         tell(f"Stopped; finished runs are kept. To continue: {outcome.plan.command}")
         raise Interrupted(outcome.interrupted_by)
@@ -159,7 +195,8 @@ def _check_size(runs: int, yes: bool) -> None:
         raise SpecError("plan-too-large", f"{told}; ask for fewer --seeds, or confirm with --yes.")
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Raises `SpecError` where ``--out`` names a file, or a folder below one."""
     for part in (out, *out.parents):
         if part.exists() and not part.is_dir():
             raise SpecError("out-is-file", f"--out {out}: {part} is a file, not a folder; name another folder.")

@@ -70,6 +70,8 @@ class DataFacts:
     num_classes: int
     fingerprint: str
     notes: tuple[str, ...] = ()
+    streamed: bool = False
+    """Whether images stay on the disk, of any size; the input shape is then a mere suggestion."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,7 @@ class Study:
         choices: what the paper leaves open, and what was chosen: (what, choice) pairs.
         expected_steps: about how many updates a run takes here, from measured runs; for plans and estimates only.
         weight: about how costly a step of a run is beside others of the study; for the order of runs only.
+        streamed: whether it takes a folder of images as it lies on the disk, of any size and number.
         columns: whether its numbers need the records' columns of single examples.
         worked_example: whether every scale is the published experiment itself, so that numbers are compared at each.
     """
@@ -276,6 +279,7 @@ class Study:
     choices: tuple[tuple[str, str], ...]
     expected_steps: Callable[[RunSpec], int] = lambda spec: spec.training.max_steps
     weight: Callable[[RunSpec], int] = lambda spec: 1
+    streamed: bool = False
     columns: bool = False
     worked_example: bool = False
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shattering.core.registry import Registry
 from shattering.core.study import DataFacts
+from shattering.data.image_files import ImageFiles
 
 Split = Literal["train", "test"]
 
@@ -65,6 +66,11 @@ class Dataset:
         return len(self.labels)
 
     @property
+    def files(self) -> ImageFiles | None:
+        """Where the images lie, for those that are read from the disk as they are needed; none for inputs in memory."""
+        return self.inputs if isinstance(self.inputs, ImageFiles) else None
+
+    @property
     def is_image(self) -> bool:
         """Whether inputs are ``[n, height, width, channels]``."""
         return self.inputs.ndim == 4
@@ -82,9 +88,14 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over dtype, shape, inputs and labels; independent of the file format they came from."""
+        """SHA-256 over dtype, shape, inputs and labels; independent of the file format they came from.
+
+        Images left on the disk are told by the digest of their files instead.
+        """
         digest = hashlib.sha256()
-        for array in (self.inputs, self.labels):
+        if self.files is not None:
+            digest.update(self.files.digest.encode())
+        for array in (self.labels,) if self.files is not None else (self.inputs, self.labels):
             little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
             digest.update(f"{little.dtype.str}{little.shape}".encode())
             digest.update(little.data.cast("B") if little.size else b"")
@@ -145,6 +156,7 @@ class Splits:
             num_classes=self.train.num_classes,
             fingerprint=self.fingerprint,
             notes=self.train.notes,
+            streamed=self.train.files is not None,
         )
 
 

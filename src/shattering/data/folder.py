@@ -37,12 +37,43 @@ def has_layout(root: Path) -> bool:
     return (root / "train").is_dir()
 
 
-def read_folder(root: Path) -> Splits:
-    """Reads an image folder; its name is the data set's, the classes are the sorted folder names.
+@dataclass(frozen=True)
+class Folder:
+    """What an image folder holds, by split (``train``, ``test``); no image has been opened.
+
+    Args:
+        classes: the sorted names of the class folders.
+        files: the images, class by class, each class in the order of their names.
+        counts: how many images each class has.
+        test_name: what the folder of the test split is called.
+        others: files that are no images, by split.
+        odd: file names with unprintable characters, by split.
+    """
+
+    classes: list[str]
+    files: dict[str, list[Path]]
+    counts: dict[str, list[int]]
+    test_name: str
+    others: dict[str, int]
+    odd: dict[str, int]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out or looks odd, with counts."""
+        others, odd = sum(self.others.values()), sum(self.odd.values())
+        notes = []
+        if others:
+            notes.append(f"{others} files that are not images were left out")
+        if odd:
+            notes.append(f"{odd} file names have unprintable characters or blanks at their ends")
+        return tuple(notes)
+
+
+def list_folder(root: Path) -> Folder:
+    """Lists an image folder and checks its layout.
 
     Raises:
-        DataError: no test split, classes that differ between the splits, an empty class, images of several sizes, an
-            image that cannot be read, a link that leaves the folder, or not enough memory.
+        DataError: no test split, classes that differ between the splits, an empty class, a link that leaves the folder.
     """
     test_name = next((name for name in _TEST_NAMES if _has_classes(root / name)), None)
     if test_name is None:
@@ -53,26 +84,43 @@ def read_folder(root: Path) -> Splits:
     listings = {split: _list(root / name, root) for split, name in (("train", "train"), ("test", test_name))}
     classes = sorted(listings["train"].images)
     _check_same_classes(classes, sorted(listings["test"].images), root, test_name)
-    files = {split: [path for name in classes for path in listing.images[name]] for split, listing in listings.items()}
+    return Folder(
+        classes,
+        {split: [path for name in classes for path in listing.images[name]] for split, listing in listings.items()},
+        {split: [len(listing.images[name]) for name in classes] for split, listing in listings.items()},
+        test_name,
+        {split: listing.others for split, listing in listings.items()},
+        {split: listing.odd for split, listing in listings.items()},
+    )
+
+
+def read_folder(root: Path) -> Splits:
+    """Reads an image folder into memory; its name is the data set's, the classes are the sorted folder names.
+
+    Raises:
+        DataError: what `list_folder` refuses, images of several sizes, an image that cannot be read, or not enough
+            memory.
+    """
+    folder = list_folder(root)
+    classes, files, test_name = folder.classes, folder.files, folder.test_name
 
     def build() -> Splits:
         shape = _common_shape([*files["train"], *files["test"]], root)
         tally: Counter[str] = Counter()
         parts = []
-        for split, listing in listings.items():
+        for split, counts in folder.counts.items():
             images, found = decode_images(_cells(files[split]), len(files[split]), shape=shape)
             tally += found
-            counts = [len(listing.images[name]) for name in classes]
             labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
             parts.append(Part(images, labels, show(root / (split if split == "train" else test_name))))
-        notes = _notes(listings["train"], listings["test"]) + conversion_notes(tally)
+        notes = folder.notes + conversion_notes(tally)
         names = tuple(show(name) for name in classes)
         return build_splits(
             *parts, name=show(root.resolve().name), num_classes=len(names), class_names=names, notes=notes
         )
 
     # The counts of other files are part of the notes, so they are part of the key as well.
-    counts = [(len(files[split]), listing.others, listing.odd) for split, listing in listings.items()]
+    counts = [(len(files[split]), folder.others[split], folder.odd[split]) for split in folder.files]
     return cached(f"folder {root.resolve().name} {test_name} {classes} {counts}", files["train"] + files["test"], build)
 
 
@@ -179,13 +227,3 @@ def _common_shape(paths: list[Path], root: Path) -> tuple[int, int, int]:
 def _cells(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         yield show(path), read_source(path)
-
-
-def _notes(*listings: Listing) -> tuple[str, ...]:
-    others, odd = (sum(getattr(listing, what) for listing in listings) for what in ("others", "odd"))
-    notes = []
-    if others:
-        notes.append(f"{others} files that are not images were left out")
-    if odd:
-        notes.append(f"{odd} file names have unprintable characters or blanks at their ends")
-    return tuple(notes)

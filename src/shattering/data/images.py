@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +51,16 @@ def read_header(data: bytes, where: str) -> Header:
     return _open(data, where)[1]
 
 
-def decode_image(data: bytes, where: str, channels: int | None = None) -> tuple[NDArray[np.uint8], Counter[str]]:
+def decode_image(
+    data: bytes, where: str, channels: int | None = None, *, cmyk: bool = False
+) -> tuple[NDArray[np.uint8], Counter[str]]:
     """Decodes one image.
 
     Args:
         data: the encoded bytes.
         where: the place for messages.
         channels: 3 makes grey images RGB; none keeps what the image has.
+        cmyk: convert CMYK images to RGB, of which ImageNet has two dozen, instead of refusing them.
 
     Returns:
         uint8 ``[height, width, channels]`` and a tally: the format in lower case, and ``palette``, ``alpha`` or
@@ -64,7 +69,7 @@ def decode_image(data: bytes, where: str, channels: int | None = None) -> tuple[
     Raises:
         DataError: not PNG or JPEG, truncated or damaged, more than 50 million pixels, 16-bit, CMYK.
     """
-    image, header = _open(data, where)
+    image, header = _open(data, where, cmyk=cmyk)
     tally = Counter([header.format.lower()])
     wanted = max(channels or 0, header.channels)
     if header.mode in ("P", "PA"):
@@ -74,8 +79,7 @@ def decode_image(data: bytes, where: str, channels: int | None = None) -> tuple[
     if wanted > header.channels:
         tally["grey"] += 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _without_warnings():
             target = "L" if wanted == 1 else "RGB"
             array = np.asarray(image if image.mode == target else image.convert(target))
     except Exception as error:
@@ -134,14 +138,30 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def _open(data: bytes, where: str) -> tuple[Image, Header]:
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Within it Pillow's warnings are silent, but for the one of too many pixels, which is an error.
+
+    Filters belong to the process, and threads that set them side by side would put back one another's; in a thread they
+    are left alone. There the warning of too many pixels is followed by our own, lower limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _open(data: bytes, where: str, *, cmyk: bool = False) -> tuple[Image, Header]:
     from PIL import Image, UnidentifiedImageError
 
     try:
         # Pillow warns before it refuses; both mean an image too large, and its warning must not reach the user.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _without_warnings():
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _huge(where, "more than 89 million") from None
@@ -158,10 +178,11 @@ def _open(data: bytes, where: str) -> tuple[Image, Header]:
     # Pillow reduces 16-bit colour to 8 bits without a word, so the depth is read from the PNG header.
     if (image.format == "PNG" and data[24:25] == b"\x10") or image.mode.startswith(("I", "F")):
         raise DataError("data-image-depth", f"{where} has 16 bits per channel; convert it to 8 bits.")
-    if image.mode not in _CHANNELS:
+    channels = 3 if cmyk and image.mode == "CMYK" else _CHANNELS.get(image.mode)
+    if channels is None:
         raise DataError("data-image-mode", f"{where} has the colour mode {image.mode}; convert it to RGB or grey.")
     kind = str(image.format)
-    return image, Header(image.height, image.width, _CHANNELS[image.mode], kind, image.mode)
+    return image, Header(image.height, image.width, channels, kind, image.mode)
 
 
 def _damaged(where: str, error: Any) -> DataError:

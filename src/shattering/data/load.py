@@ -11,7 +11,7 @@ from shattering.data.dataset import DatasetEntry, Splits, datasets
 from shattering.data.files import absent, choose, show
 
 
-def load_data(name: str, data_dir: Path | None = None) -> Splits:
+def load_data(name: str, data_dir: Path | None = None, *, streamed: bool = False) -> Splits:
     """Reads a data set.
 
     Args:
@@ -19,6 +19,7 @@ def load_data(name: str, data_dir: Path | None = None) -> Splits:
             ``data`` (in each, in the subfolder of that name first); or a path: an ``.npz`` file, an image folder, a
             folder of ``train.parquet`` and ``test.parquet``, or a folder with the files of a registered data set.
         data_dir: where to look first.
+        streamed: leave a folder of images on the disk (see `shattering.data.streamed`); other forms are read whole.
 
     Raises:
         SpecError: ``name`` is neither registered nor a path.
@@ -28,7 +29,7 @@ def load_data(name: str, data_dir: Path | None = None) -> Splits:
         return _load_registered(datasets.get(name), data_dir)
     path = Path(name).expanduser()
     if os.sep in name or "/" in name or name.endswith(".npz") or os.path.lexists(path):
-        return _load_path(path)
+        return _load_path(path, streamed)
     return _load_registered(datasets.get(name), data_dir)
 
 
@@ -61,7 +62,7 @@ def _load_registered(entry: DatasetEntry, data_dir: Path | None) -> Splits:
     )
 
 
-def _load_path(path: Path) -> Splits:
+def _load_path(path: Path, streamed: bool) -> Splits:
     from shattering.data.folder import has_layout, read_folder
     from shattering.data.npz import read_npz
     from shattering.data.parquet import FILES, read_parquet_folder
@@ -78,7 +79,9 @@ def _load_path(path: Path) -> Splits:
     if named is not None and choose(path, named.files) is not None:
         return named.load(path)
     if has_layout(path):
-        return read_folder(path)
+        from shattering.data.streamed import stream_folder
+
+        return stream_folder(path) if streamed else read_folder(path)
     if choose(path, (FILES,)) is not None:
         return read_parquet_folder(path, show(path.resolve().name))
     for _, entry in datasets:

@@ -61,7 +61,7 @@ def shape_of(spec: RunSpec) -> str:
     if is_learner(part.model.name):  # what it costs depends on what it is given: noise takes a deeper tree
         return f"{part.model} {part.compute} {part.data.crop} {part.corruption}"
     update = f"{training.optimizer} {training.augmentation} {training.gradient} {training.winsorize} {training.loss}"
-    return f"{part.model} {part.compute} {part.data.crop} {update}"
+    return f"{part.model} {part.compute} {part.data.crop} {part.data.image_size} {update}"
 
 
 TIMED_FIT = 1000

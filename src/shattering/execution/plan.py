@@ -94,12 +94,14 @@ def plan_study(
     _require_device(device)
     from shattering.data.load import load_data
     from shattering.execution.selection import require_examples
+    from shattering.training.streaming import require_streamable
 
     if data is None:
         data = EMBEDDED if EMBEDDED in study.datasets else study.datasets[0]
     overrides = dict(overrides or {})
     _require_knowledge(models, overrides)
-    splits = load_data(data, data_dir)
+    streamed = study.streamed or overrides.get("data.image_size") not in (None, "none", "null")
+    splits = load_data(data, data_dir, streamed=streamed)
     request = Request(scale, splits.facts, seeds, models, device)
     specs = [resolved(spec, request, overrides) for spec in study.specs(request)]
     unique = {run.digest: run for spec in specs for run in (*spec.parents, spec)}
@@ -112,6 +114,7 @@ def plan_study(
         require_examples(splits, spec)
     for spec in unique.values():
         _require_memory(spec, request.data)
+        require_streamable(splits.train, spec)
     return _with_sources(planned)
 
 

@@ -29,7 +29,7 @@ def check_user_model(spec: RunSpec, splits: Splits) -> dict[str, Any]:
     chosen = choose_examples(splits, few)
     sample = chosen.train.take(np.arange(min(len(chosen.train), 8)))
     examples = prepare(corrupted(Splits(sample, sample), _whole(few, len(sample))).train, few)
-    facts = check_model(spec.model.name, examples.inputs, examples.num_classes, fields=spec.model.fields)
+    facts = check_model(spec.model.name, examples.inputs[:], examples.num_classes, fields=spec.model.fields)
     return {
         "source": source_fingerprint(spec.model.name),
         "parameters": facts.parameters,
@@ -39,6 +39,6 @@ def check_user_model(spec: RunSpec, splits: Splits) -> dict[str, Any]:
 
 
 def _whole(spec: RunSpec, size: int) -> RunSpec:
-    data = spec.data.model_copy(update={"train_size": None, "test_size": None})
+    data = spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None})
     training = spec.training.model_copy(update={"batch_size": size, "augmentation": "none"})
     return spec.model_copy(update={"data": data, "training": training})

@@ -65,6 +65,11 @@ class Display:
                 self._say(complaint)
             self._say(self._line())
 
+    def planned_more(self, specs: list[RunSpec]) -> None:
+        """Runs were added to the plan."""
+        self.planned += len(specs)
+        self.ahead += sum(self.cost(spec) for spec in specs)
+
     def began(self, spec: RunSpec) -> None:
         """A run has been handed to a worker."""
         self.running[spec.digest] = (spec, {})

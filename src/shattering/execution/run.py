@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ from shattering.execution.selection import choose_examples
 from shattering.measures.registry import Probe, measures
 from shattering.models.build import build_model
 from shattering.training import objective
-from shattering.training.evaluation import evaluate
+from shattering.training.evaluation import Evaluation, evaluate
 from shattering.training.examples import Examples, cropped, prepare, torch_dtype
 from shattering.training.loop import Snapshot, train
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from shattering.gradients.engine import Engine
     from shattering.gradients.sums import GradientSums
     from shattering.learners.desk import Pieces
+    from shattering.training.parallel import Team
 
 GRADIENT_BATCH = 500
 """Examples whose inputs are made ready at once for the gradient engine, which cuts them further where memory asks."""
@@ -60,6 +62,7 @@ class Control:
         checkpoints: where to keep checkpoints; none: nowhere.
         checkpoint_seconds: at least so long between two of them.
         pieces: where a learner keeps its unfinished work; none: nowhere.
+        team: the processes that train together; none: this one alone.
     """
 
     should_stop: Callable[[], bool] = lambda: False
@@ -68,6 +71,7 @@ class Control:
     checkpoints: Checkpoints | None = None
     checkpoint_seconds: float = 20.0
     pieces: Pieces | None = None
+    team: Team | None = None
 
 
 def corrupted(splits: Splits, spec: RunSpec, parent: Record | None = None) -> Splits:
@@ -113,7 +117,8 @@ def execute(
     both = corrupted(splits, spec, parent)
     with arithmetic(spec) as nondeterministic:
         augmented = spec.training.augmentation != "none"
-        examples, test = prepare(both.train, spec, augmented=augmented), prepare(both.test, spec)
+        examples = prepare(both.train, spec, augmented=augmented, team=control.team)
+        test = prepare(both.test, spec, team=control.team)
         model = initial_model(spec, test.input_shape, examples.num_classes)
         training = _Training(spec, model, examples, test, control)
         training.resume()
@@ -181,13 +186,13 @@ class _Training:
             return
         spec, should_stop = self.spec, self.control.should_stop
 
-        def on_train() -> tuple[torch.Tensor, torch.Tensor]:
-            known = snapshot.evaluation or evaluate(self.model, self.examples, spec, should_stop=should_stop)
-            return known.losses, known.predictions
+        @cache
+        def on_train() -> Evaluation:
+            return snapshot.evaluation or evaluate(self.model, self.examples, spec, should_stop=should_stop)
 
-        def on_test() -> tuple[torch.Tensor, torch.Tensor]:
-            seen = evaluate(self.model, self.test, spec, should_stop=should_stop)
-            return seen.losses, seen.predictions
+        @cache
+        def on_test() -> Evaluation:
+            return evaluate(self.model, self.test, spec, should_stop=should_stop)
 
         probe = Probe(
             model=self.model,
@@ -197,13 +202,14 @@ class _Training:
             changed=self.examples.changed,
             test_labels=self.test.labels,
             initial=self.initial,
-            evaluate_train=on_train,
-            evaluate_test=on_test,
+            evaluate_train=lambda: (on_train().losses, on_train().predictions),
+            evaluate_test=lambda: (on_test().losses, on_test().predictions),
             gradient_rows=self.gradient_rows,
             inputs_of=self._inputs_of,
             losses=self._losses,
             sums_over=self._sums_over,
             seed_of=spec.seed_of,
+            ranks=lambda: (on_train().ranks, on_test().ranks),
         )
         row: Row = {"step": snapshot.step, "epoch": snapshot.epoch, "learning_rate": snapshot.learning_rate}
         columns = dict(self.columns)

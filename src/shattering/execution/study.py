@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from shattering.core.errors import EXIT_RUNS_FAILED, DataError
+from shattering.core.errors import EXIT_RUNS_FAILED, DataError, SpecError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.data.memory import available_bytes
 from shattering.execution.estimate import Estimate, predict, shape_of
 from shattering.execution.gallery import make_gallery
-from shattering.execution.local import run_jobs
-from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Saw
+from shattering.execution.local import POLL_SECONDS, run_jobs
+from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Message, Saw
 from shattering.execution.plan import Planned, ask, error_of, learner_bytes, processors
 from shattering.execution.progress import Display
 from shattering.execution.signals import StopRequest, stop_on_signals
@@ -43,6 +45,19 @@ class Outcome:
     interrupted_by: int | None
 
 
+class Listener(Protocol):
+    """Whom a run tells how it goes, and who knows whether the user asked to stop."""
+
+    stop: StopRequest
+
+    def hear(self, message: Message) -> None: ...
+    def tick(self) -> None: ...
+
+
+CarryOut = Callable[[Job, Listener], Message]
+"""Does one run here and now, and returns what became of it."""
+
+
 def run_plan(
     planned: Planned,
     *,
@@ -50,6 +65,7 @@ def run_plan(
     jobs: int | None = None,
     keep_weights: bool = False,
     quiet: bool = False,
+    carry_out: CarryOut | None = None,
 ) -> Outcome:
     """Runs whatever of a plan has no outcome yet, and commits each run as it ends.
 
@@ -62,19 +78,25 @@ def run_plan(
         jobs: processes at most; none: one per core on the CPU, one on a GPU.
         keep_weights: whether to keep the final weights of the runs computed now.
         quiet: no progress on standard error.
+        carry_out: does one run here and now, one after the other; none: processes of this machine do them.
 
     Raises:
+        SpecError: the plan is for several processes that train together, and nobody has started them.
         StoreError: the store cannot be opened or written; what was committed before stays.
         DataError: the data are gone or have changed since they were planned with.
     """
     began = time.monotonic()
     plan = planned.plan
+    if carry_out is None:
+        _require_alone(planned)
     with stop_on_signals() as stop:
         store = Store.open(Path(out), write=True)
         store.save_plan(plan)
         if not store.gallery(plan):
             store.save_gallery(plan, make_gallery(planned))
-        computed = run_missing(planned, store, stop, jobs=jobs, keep_weights=keep_weights, quiet=quiet)
+        computed = run_missing(
+            planned, store, stop, jobs=jobs, keep_weights=keep_weights, quiet=quiet, carry_out=carry_out
+        )
     return Outcome(plan, store, time.monotonic() - began, computed, stop.by)
 
 
@@ -86,14 +108,22 @@ def run_missing(
     jobs: int | None = None,
     keep_weights: bool = False,
     quiet: bool = False,
+    more: Callable[[], Sequence[RunSpec]] = tuple,
+    carry_out: CarryOut | None = None,
 ) -> int:
-    """Runs what has no outcome yet in an open store, as `run_plan` does; returns how many runs ended now."""
+    """Runs what has no outcome yet in an open store, as `run_plan` does; returns how many runs ended now.
+
+    ``more`` is asked for further runs whenever all have ended, until it has none; the same workers take them.
+    """
     missing = store.missing(planned.plan.digests)
     with Display(planned.plan, missing, planned.expected_cost, quiet=quiet) as display:
         if not missing:
             return 0
-        driver = _Driver(planned, store, missing, keep_weights, display, stop)
-        return driver.run(min(jobs or default_jobs(planned), len(missing)))
+        driver = _Driver(planned, store, missing, keep_weights, display, stop, more)
+        if carry_out is not None:
+            return driver.run_here(carry_out)
+        workers = jobs or default_jobs(planned)
+        return driver.run(min(workers, len(missing)) if more is None else workers)
 
 
 def default_jobs(planned: Planned) -> int:
@@ -110,7 +140,7 @@ def default_jobs(planned: Planned) -> int:
 def run_bytes(planned: Planned) -> float:
     """Rough memory of one worker: the program, the raw data, and the examples of a run in float32 twice over."""
     request = planned.plan.request.data
-    values = 1
+    values = 0 if request.streamed else 1
     for size in request.input_shape:
         values *= size
     sizes = [spec.sizes(request.train_size, request.test_size) for spec in planned.plan.specs]
@@ -137,6 +167,16 @@ def concerns_all(broke: Broke) -> bool:
     return broke.exit_code == DataError.exit_code or broke.identifier.startswith("store-")
 
 
+def _require_alone(planned: Planned) -> None:
+    processes = max((spec.compute.processes for spec in planned.plan.specs), default=1)
+    if processes > 1:
+        raise SpecError(
+            "processes-not-launched",
+            f"The plan is for compute.processes={processes}, which torchrun has to start: type `torchrun --standalone "
+            f"--nproc-per-node {processes} -m shattering run {planned.plan.study} …`, or leave the field out.",
+        )
+
+
 class _Driver:
     """The one process that hands out runs and writes their records."""
 
@@ -148,6 +188,7 @@ class _Driver:
         keep_weights: bool,
         display: Display,
         stop: StopRequest,
+        more: Callable[[], Sequence[RunSpec]] | None = None,
     ) -> None:
         self.planned, self.store, self.keep_weights, self.display, self.stop = (
             planned,
@@ -165,6 +206,7 @@ class _Driver:
         self.leases: dict[str, Lease] = {}
         self.failed: set[str] = set()
         self.computed = 0
+        self.more = more
 
     def run(self, workers: int) -> int:
         with ExitStack() as stack:
@@ -172,20 +214,39 @@ class _Driver:
             messages = run_jobs(self._take, self._unfinished, workers=workers, should_stop=lambda: bool(self.stop))
             stack.enter_context(closing(messages))  # left first: no worker outlives the lease of its run
             for message in messages:
-                match message:
-                    case Saw(key, row):
-                        self.display.saw(self.specs[key], row)
-                    case Ended(key, record, weights):
-                        self._commit(key, record, weights)
-                    case Broke() if concerns_all(message):
-                        raise error_of(message)
-                    case Broke():
-                        self._failed(message)
-                    case Interrupted(key):
-                        self._release(key)
-                    case Answered():
-                        pass
+                self.hear(message)
         return self.computed
+
+    def run_here(self, carry_out: CarryOut) -> int:
+        with ExitStack() as stack:
+            stack.callback(self._release_all)
+            while self._unfinished() and not self.stop:
+                job = self._take()
+                if job is None:  # somebody else computes all that is left
+                    time.sleep(POLL_SECONDS)
+                else:
+                    self.hear(carry_out(job, self))
+        return self.computed
+
+    def hear(self, message: Message) -> None:
+        """Acts on what became of a run."""
+        match message:
+            case Saw(key, row):
+                self.display.saw(self.specs[key], row)
+            case Ended(key, record, weights):
+                self._commit(key, record, weights)
+            case Broke() if concerns_all(message):
+                raise error_of(message)
+            case Broke():
+                self._failed(message)
+            case Interrupted(key):
+                self._release(key)
+            case Answered():
+                pass
+
+    def tick(self) -> None:
+        """Time passes."""
+        self.display.tick()
 
     def _take(self) -> Job | None:
         """The next run that nobody else computes; runs committed by others meanwhile are ticked off."""
@@ -223,6 +284,11 @@ class _Driver:
         return True
 
     def _unfinished(self) -> bool:
+        if not self.waiting and self.more is not None:
+            further = {spec.digest: spec for spec in self.more()}
+            self.specs |= further
+            self.waiting.extend(self.store.missing(further))
+            self.display.planned_more([further[key] for key in self.waiting])
         self.display.tick()
         return bool(self.waiting)
 

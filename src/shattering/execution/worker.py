@@ -33,7 +33,7 @@ def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         os.dup2(2, 1)  # what a user's model prints must not mix with results
-    _die_with(driver)
+    die_with(driver)
     import torch
 
     torch.set_num_threads(1)
@@ -57,7 +57,8 @@ def _do(job: Job, connection: Connection, stop: Any, beat: Any) -> Message:
         beat.value += 1
 
     try:
-        splits = _splits(job.data, job.data_dir, job.fingerprint)
+        streamed = RunSpec.from_json(job.spec).data.image_size is not None
+        splits = _splits(job.data, job.data_dir, job.fingerprint, streamed)
         alive()
         if job.kind == "check":
             return Answered(job.key, _check(job, splits))
@@ -151,10 +152,10 @@ def _fit(job: Job, spec: RunSpec, splits: Any, control: Any) -> Message:
 
 
 @functools.lru_cache(maxsize=1)
-def _splits(data: str, data_dir: Path | None, fingerprint: str) -> Any:
+def _splits(data: str, data_dir: Path | None, fingerprint: str, streamed: bool) -> Any:
     from shattering.data.load import load_data
 
-    splits = load_data(data, data_dir)
+    splits = load_data(data, data_dir, streamed=streamed)
     if splits.fingerprint != fingerprint:
         raise DataError(
             "data-changed",
@@ -178,7 +179,7 @@ def _time(job: Job, splits: Any) -> Any:
     return (time_fit if is_learner(spec.model.name) else time_step)(spec, splits)
 
 
-def _die_with(driver: int) -> None:
+def die_with(driver: int) -> None:
     """Asks the kernel to kill this process when the driver dies, however it dies; elsewhere the pipe's end does."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)

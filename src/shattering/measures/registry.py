@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Units = Mapping[str, str]
 
 
+def _no_ranks() -> tuple[torch.Tensor, torch.Tensor]:
+    raise ShatteringError("probe-without-ranks", "This probe does not know the ranks of the labels; give it `ranks`.")
+
+
 @dataclass(eq=False)
 class Probe:
     """A trained-so-far model beside its data, for measures to look at and leave as they found it.
@@ -41,6 +45,8 @@ class Probe:
         seed_of: the seed of a stream.
         evaluate_train, evaluate_test: give losses (float64 ``[n]``) and predictions (int64 ``[n]``) over a split, in
             evaluation mode; called at most once a probe.
+        ranks: gives int64 ``[n]`` and ``[n_test]``: how many classes have a larger output than the label, on the
+            training and on the test set, in evaluation mode.
     """
 
     model: nn.Module
@@ -57,6 +63,7 @@ class Probe:
     losses: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     sums_over: Callable[[torch.Tensor], GradientSums]
     seed_of: Callable[[str], int]
+    ranks: Callable[[], tuple[torch.Tensor, torch.Tensor]] = _no_ranks
 
     @cached_property
     def train(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -65,7 +65,7 @@ def to_svg(chart: Chart) -> str:
     """The chart as SVG text, its identifiers unlike those of any other chart."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(chart.spec, vl_version=_version())
+    svg: str = vl_convert.vegalite_to_svg(chart.spec, vl_version=vega_version())
     return svg.replace('id="', f'id="{_word(chart.name)}-').replace("url(#", f"url(#{_word(chart.name)}-")
 
 
@@ -73,7 +73,7 @@ def to_png(chart: Chart) -> bytes:
     """The chart as PNG, two pixels for one."""
     import vl_convert
 
-    return bytes(vl_convert.vegalite_to_png(chart.spec, vl_version=_version(), scale=2))
+    return bytes(vl_convert.vegalite_to_png(chart.spec, vl_version=vega_version(), scale=2))
 
 
 @functools.cache
@@ -81,10 +81,11 @@ def runtime() -> str:
     """The scripts that draw Vega-Lite charts in a page, as one text without references to any network address."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vega_version()))
 
 
-def _version() -> str:
+def vega_version() -> str:
+    """The newest version of Vega-Lite that the renderer knows, such as ``5.20``."""
     import vl_convert
 
     return str(vl_convert.get_vegalite_versions()[-1])
@@ -131,11 +132,11 @@ def _specification(
         "layer": _layers(figure, rows, series, kinds, banded, "child_width" if facet else "width"),
     }
     spec: dict[str, Any] = {
-        "$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json",
+        "$schema": f"https://vega.github.io/schema/vega-lite/v{vega_version()}.json",
         "description": figure.title,
         "background": "white",
         "data": {"values": rows},
-        "config": _CONFIG,
+        "config": CONFIG,
     }
     if facet:
         head = {"field": "panel", "type": "nominal", "title": None, "sort": panels}
@@ -143,7 +144,7 @@ def _specification(
     return {**spec, **inner, **({"title": panels[0]} if panels[0] else {})}
 
 
-_CONFIG: dict[str, Any] = {
+CONFIG: dict[str, Any] = {
     "font": "Helvetica, Arial, sans-serif",
     "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e8e8e8"},
     "legend": {"orient": "bottom", "labelFontSize": 11, "labelLimit": 320, "columns": 4, "symbolStrokeWidth": 2.5},

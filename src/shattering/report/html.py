@@ -68,14 +68,15 @@ def write_report(store: Store, plan: Plan, *, seconds: float = 0.0) -> Path:
     summary = summary_of(evidence, store, seconds)
     folder = store.report_dir(plan)
     charts = [draw(figure, evidence.records) for figure in evidence.study.figures] if evidence.has_outcomes else []
-    pictures = [_picture(chart, folder) for chart in charts if chart is not None]
+    pictures = [make_picture(chart, folder) for chart in charts if chart is not None]
     page = _page(evidence, summary, pictures, store.gallery(plan))
     io.write_file(folder / "summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
     io.write_file(folder / REPORT_FILE, page.encode())
     return folder / REPORT_FILE
 
 
-def _picture(chart: Chart, folder: Path) -> Picture:
+def make_picture(chart: Chart, folder: Path) -> Picture:
+    """Writes a chart's SVG and PNG into ``folder / "figures"``; what cannot be made is told in ``problem``."""
     name = re.sub(r"[^A-Za-z0-9_-]", "-", chart.name)
     svg, png, problem = "", b"", ""
     try:
@@ -109,7 +110,7 @@ def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], 
     plan, study = evidence.plan, evidence.study
     claims = [_claim(evidence, place) for place in range(len(evidence.judgements))]
     return environment.get_template("page.html").render(
-        policy=_policy(scripts, style),
+        policy=content_policy(scripts, style),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         study=study,
@@ -250,7 +251,7 @@ def _script_safe(tree: Any) -> str:
     return text
 
 
-def _policy(scripts: list[str], style: str) -> str:
+def content_policy(scripts: list[str], style: str) -> str:
     """Content-Security-Policy: nothing from anywhere but the very scripts and style of this page, known by hash."""
     known = " ".join(map(_hash, scripts)) or "'none'"
     return (

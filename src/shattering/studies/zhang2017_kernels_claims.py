@@ -37,8 +37,19 @@ FILTER_RIDGE_PUBLISHED = 0.15
 
 
 def rows(records: Records, data: str, kind: Kind) -> list[Record]:
-    """Runs without ridge on the most examples; pixels of CIFAR-10 and of handwritten digits are rows of their own."""
-    return [run for run in largest(plain(records, kind)) if _belongs(run, data, kind)]
+    """Runs without ridge on the most examples that any kernel was solved on.
+
+    Pixels of CIFAR-10 and of handwritten digits are rows of their own.
+    """
+    runs = largest(plain(records, kind))
+    if kind in ("pixels", "gabor"):
+        runs = [run for run in runs if _size(run) == _size(_largest_kernel(records))]
+    return [run for run in runs if _belongs(run, data, kind)]
+
+
+def _largest_kernel(records: Records) -> Record:
+    """One of the kernel runs without ridge on the most examples."""
+    return largest([*plain(records, "pixels"), *plain(records, "gabor")])[0]
 
 
 def _belongs(record: Record, data: str, kind: Kind) -> bool:
@@ -79,8 +90,9 @@ def ridge_error(records: Records) -> Estimate | None:
 
 
 def kernel_pairs(records: Records) -> list[Pair]:
-    """Gabor features and pixels on the same examples."""
-    return pairs(plain(records, "gabor"), plain(records, "pixels"))
+    """Gabor features and pixels on the same examples, as many as any kernel was solved on."""
+    found = pairs(plain(records, "gabor"), plain(records, "pixels"))
+    return [pair for pair in found if _size(pair[0]) == _size(_largest_kernel(records))]
 
 
 def error_fall(records: Records) -> Estimate | None:

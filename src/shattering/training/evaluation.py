@@ -12,7 +12,7 @@ from torch import nn
 from shattering.core.errors import Stopped
 from shattering.core.spec import RunSpec
 from shattering.training import objective
-from shattering.training.examples import Examples
+from shattering.training.examples import Examples, evaluation_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +22,12 @@ class Evaluation:
     Args:
         losses: float64 ``[n]``, of each example with its label.
         predictions: int64 ``[n]``, classes.
+        ranks: int64 ``[n]``, how many classes come before the label; 0 where it is the prediction.
     """
 
     losses: torch.Tensor
     predictions: torch.Tensor
+    ranks: torch.Tensor
 
     def accuracy(self, labels: torch.Tensor, among: torch.Tensor | None = None) -> float | None:
         """Fraction of predictions equal to ``labels``, optionally among a mask; none where the mask is empty."""
@@ -56,24 +58,41 @@ def evaluate(
     batch_size: int = 500,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Runs the model over all examples in evaluation mode; the mode it was in is restored.
+    """Runs the model over all examples in evaluation mode; the mode it was in is restored. A team shares the work.
 
     Raises:
         Stopped: the user asked to stop.
     """
-    training = model.training
+    training, team = model.training, examples.team
     model.eval()
-    losses, predictions = [], []
+    if not isinstance(examples.inputs, torch.Tensor):
+        batch_size = min(batch_size, spec.training.batch_size)  # images from the disk are large
+    first, end = (0, len(examples)) if team is None else team.span(len(examples))
+    rounds = -(-(end - first if team is None else team.largest_span(len(examples))) // batch_size)
+    feed = evaluation_batches(examples, first, end, batch_size)
+    columns = []
     try:
-        for start in range(0, len(examples), batch_size):
+        for start in range(first, first + rounds * batch_size, batch_size):
             if should_stop():
                 raise Stopped
-            rows = slice(start, start + batch_size)
-            with precision(spec):
-                outputs = model(examples.finish(examples.inputs[rows]))
-            outputs = outputs.double()
-            losses.append(objective.losses(outputs, examples.labels[rows], spec.training.loss))
-            predictions.append(objective.predictions(outputs))
+            if start < end:
+                columns.append(_judged(model, next(feed), examples.labels[start : min(start + batch_size, end)], spec))
     finally:
         model.train(training)
-    return Evaluation(torch.cat(losses), torch.cat(predictions))
+    if not columns:  # a process of a team may have nothing to do
+        columns = [torch.zeros(0, 3, dtype=torch.float64, device=spec.compute.device)]
+    seen = torch.cat(columns) if team is None else team.gather(torch.cat(columns), len(examples))
+    return Evaluation(seen[:, 0].contiguous(), seen[:, 1].long(), seen[:, 2].long())
+
+
+def _judged(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, spec: RunSpec) -> torch.Tensor:
+    """Loss, prediction and rank of each example as columns, float64 ``[b, 3]``; classes are exact in it."""
+    with precision(spec):
+        outputs = model(inputs)
+    outputs = outputs.double()
+    found = (
+        objective.losses(outputs, labels, spec.training.loss),
+        objective.predictions(outputs),
+        objective.ranks(outputs, labels),
+    )
+    return torch.stack([column.double() for column in found], dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,10 +12,12 @@ import torch
 
 from shattering.core.spec import RunSpec
 from shattering.data.preprocessing import centre_crop, scale, whiten
-from shattering.training.augmentation import unaugmented
+from shattering.training.augmentation import augment, unaugmented, whiten_batch
 
 if TYPE_CHECKING:
     from shattering.data.dataset import Dataset
+    from shattering.training.parallel import Team
+    from shattering.training.streaming import StreamedImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +26,23 @@ class Examples:
 
     Args:
         inputs: ``[n, channels, height, width]`` or ``[n, features]`` in the run's dtype; or unwhitened float32 pixels
-            divided by the divisor where batches are augmented and whitened as they are drawn.
+            divided by the divisor where batches are augmented and whitened as they are drawn; or what stands for them
+            where the images stay on the disk.
         labels: int64 ``[n]``, what is trained on or tested with.
         original_labels: int64 ``[n]``, before any corruption.
         changed: bool ``[n]``, the examples a corruption changed.
         num_classes: number of classes.
         finish: what an evaluation does to a batch of inputs first: nothing, or crop and whiten where that was put off.
+        team: the processes that share the work on the split; none: this one does it all.
     """
 
-    inputs: torch.Tensor
+    inputs: torch.Tensor | StreamedImages
     labels: torch.Tensor
     original_labels: torch.Tensor
     changed: torch.Tensor
     num_classes: int
     finish: Callable[[torch.Tensor], torch.Tensor] = lambda inputs: inputs
+    team: Team | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,14 +58,35 @@ def torch_dtype(spec: RunSpec) -> torch.dtype:
     return torch.float64 if spec.compute.dtype == "float64" else torch.float32
 
 
-def prepare(dataset: Dataset, spec: RunSpec, *, augmented: bool = False) -> Examples:
-    """Turns a split into tensors on the run's device.
+def prepare(dataset: Dataset, spec: RunSpec, *, augmented: bool = False, team: Team | None = None) -> Examples:
+    """Turns a split into tensors on the run's device; images that stay on the disk are only made ready to be read.
 
     Args:
         dataset: a split, corrupted already; images are uncropped only where ``augmented``.
         spec: says whether to whiten, the dtype, the device and the memory layout.
         augmented: keep the pixels unwhitened, since each batch is cropped first.
+        team: the processes that share the work on the split.
     """
+    inputs = _streamed(dataset, spec, team) if dataset.files is not None else _in_memory(dataset, spec, augmented)
+    device = spec.compute.device
+    return Examples(
+        inputs=inputs,
+        labels=torch.from_numpy(np.array(dataset.labels)).to(device),
+        original_labels=torch.from_numpy(np.array(dataset.original_labels)).to(device),
+        changed=torch.from_numpy(np.array(dataset.changed)).to(device),
+        num_classes=dataset.num_classes,
+        team=team,
+        **({"finish": partial(unaugmented, spec=spec)} if augmented and dataset.files is None else {}),
+    )
+
+
+def _streamed(dataset: Dataset, spec: RunSpec, team: Team | None) -> StreamedImages:
+    from shattering.training.streaming import streamed_images
+
+    return streamed_images(dataset, spec, None if team is None else team.note)
+
+
+def _in_memory(dataset: Dataset, spec: RunSpec, augmented: bool) -> torch.Tensor:
     ready = whiten if spec.data.whiten and not augmented else scale
     array = ready(dataset.inputs, dataset.divisor)
     if dataset.is_image:
@@ -69,15 +95,47 @@ def prepare(dataset: Dataset, spec: RunSpec, *, augmented: bool = False) -> Exam
     if dataset.is_image:
         layout = torch.channels_last if spec.compute.channels_last else torch.contiguous_format
         inputs = inputs.contiguous(memory_format=layout)
-    device = spec.compute.device
-    return Examples(
-        inputs=inputs,
-        labels=torch.from_numpy(np.array(dataset.labels)).to(device),
-        original_labels=torch.from_numpy(np.array(dataset.original_labels)).to(device),
-        changed=torch.from_numpy(np.array(dataset.changed)).to(device),
-        num_classes=dataset.num_classes,
-        **({"finish": partial(unaugmented, spec=spec)} if augmented else {}),
-    )
+    return inputs
+
+
+def training_batches(
+    examples: Examples, spec: RunSpec, batches: Sequence[torch.Tensor], epoch: int, step: int
+) -> Generator[torch.Tensor, None, None]:
+    """The inputs of the batches to come, as the training sees them; of a team's batches, this process's part.
+
+    Args:
+        examples: the training split.
+        spec: the run.
+        batches: rows of each batch.
+        epoch: that they belong to.
+        step: that the first of them is for.
+    """
+    team = examples.team
+    parts = list(batches) if team is None else [team.share(rows) for rows in batches]
+    if isinstance(examples.inputs, torch.Tensor):
+        return _augmented(examples.inputs, spec, parts, step)
+    return examples.inputs.trained_on(parts, epoch)
+
+
+def _augmented(
+    inputs: torch.Tensor, spec: RunSpec, batches: Sequence[torch.Tensor], step: int
+) -> Generator[torch.Tensor, None, None]:
+    for number, rows in enumerate(batches, start=step):
+        batch = inputs[rows]
+        if spec.training.augmentation != "none":
+            batch = augment(batch, spec, number)
+            batch = whiten_batch(batch) if spec.data.whiten else batch
+        yield batch
+
+
+def evaluation_batches(examples: Examples, first: int, end: int, size: int) -> Generator[torch.Tensor, None, None]:
+    """The inputs of the examples from ``first`` to before ``end`` as an evaluation sees them, ``size`` at a time."""
+    starts = range(first, end, size)
+    if isinstance(examples.inputs, torch.Tensor):
+        for start in starts:
+            yield examples.finish(examples.inputs[start : min(start + size, end)])
+    else:
+        yield from examples.inputs.evaluated([torch.arange(start, min(start + size, end)) for start in starts])
 
 
 def cropped(dataset: Dataset, spec: RunSpec) -> Dataset:

@@ -13,14 +13,16 @@ from torch import nn
 
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
-from shattering.training import objective
 from shattering.training.evaluation import Evaluation, evaluate
-from shattering.training.examples import Examples
+from shattering.training.examples import Examples, training_batches
 from shattering.training.schedule import is_snapshot, learning_rate, log_spaced_steps, steps_per_epoch
 from shattering.training.state import Progress
 from shattering.training.update import update
 
 Ending = Literal["", "fitted", "budget", "diverged"]
+
+LOOK_STEPS = 8
+"""On a GPU, a training on images from the disk is looked at so often: its epochs are too long to wait for."""
 
 NEARLY = 0.1
 """An epoch whose running accuracy is this close to the fit criterion is followed by an evaluation of the criterion."""
@@ -77,8 +79,8 @@ def train(
         examples: the training split.
         spec: the run.
         progress: where to go on; kept up to date, so that the caller can save it whenever it has control.
-        on_step: called before updates (every one on a CPU, the first of an epoch on a GPU), where everything is whole;
-            it may save a checkpoint, or raise to stop.
+        on_step: called before updates, where everything is whole (every one on a CPU; on a GPU the first of an epoch,
+            and one in eight where images come from the disk); it may save a checkpoint, or raise to stop.
         should_stop: asked between the batches of an evaluation.
 
     Yields:
@@ -92,6 +94,8 @@ def train(
     logarithmic = log_spaced_steps(spec.measures, spec.training.max_steps)
     random_forward = draws_in_forward(model, spec)
     tally = Tally(spec.compute.device)
+    streamed = not isinstance(examples.inputs, torch.Tensor)
+    rank = 0 if examples.team is None else examples.team.rank
     model.train()
     while True:
         if progress.step > progress.looked_at:
@@ -110,21 +114,22 @@ def train(
         if first == 0:
             progress.seen, progress.loss_sum, progress.correct = 0, 0.0, 0
         batches = epoch_batches(spec, examples, epoch)
-        seeds = _dropout_seeds(spec, epoch * epoch_steps, epoch_steps) if random_forward else None
+        seeds = _dropout_seeds(spec, epoch * epoch_steps, epoch_steps, rank) if random_forward else None
+        feed = training_batches(examples, spec, batches[first:], epoch, progress.step)
         for position in range(first, epoch_steps):
-            if position == first or not tally.deferred:
+            if not tally.pending:
                 on_step()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(spec.training, progress.step, epoch_steps)
             if seeds is not None:
                 torch.manual_seed(seeds[position])
             rows = batches[position]
-            loss, outputs = update(model, optimizer, examples, spec, rows, progress.step)
-            tally.add(loss, outputs, examples.labels[rows], progress.step)
+            loss, hits = update(model, optimizer, examples, spec, rows, next(feed))
+            tally.add(loss, hits, len(rows), progress.step)
             progress.step += 1
             due = is_snapshot(spec.measures, logarithmic, progress.step, epoch_steps)
             closing = position == epoch_steps - 1 or progress.step == spec.training.max_steps
-            if closing or due or not tally.deferred:
+            if closing or due or not tally.deferred or (streamed and progress.step % LOOK_STEPS == 0):
                 bad = tally.read_into(progress)
                 if bad is not None:
                     progress.step = bad
@@ -132,6 +137,7 @@ def train(
                     yield Snapshot(bad, bad / epoch_steps, rate, model, None, progress.fitted, "diverged", bad)
                     return
             if closing or due:
+                feed.close()  # what was made ready ahead is not kept while the training is measured
                 break
 
 
@@ -181,9 +187,14 @@ class Tally:
         self.deferred = device != "cpu"
         self._pending: list[tuple[torch.Tensor, torch.Tensor, int, int]] = []
 
-    def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor, step: int) -> None:
+    @property
+    def pending(self) -> bool:
+        """Whether something has been noted that is not yet read."""
+        return bool(self._pending)
+
+    def add(self, loss: torch.Tensor, hits: torch.Tensor, count: int, step: int) -> None:
         """Notes one batch; nothing is copied from the device."""
-        self._pending.append((loss, (objective.predictions(outputs) == labels).sum(), len(labels), step))
+        self._pending.append((loss, hits, count, step))
 
     def read_into(self, progress: Progress) -> int | None:
         """Adds what was noted to ``progress``; returns the first step whose loss was not finite, if there is one."""
@@ -202,14 +213,15 @@ class Tally:
 def epoch_batches(spec: RunSpec, examples: Examples, epoch: int) -> list[torch.Tensor]:
     """The rows of each batch of an epoch: the stream ``order``'s permutation at index ``epoch``, cut into batches."""
     order = Stream(spec.seed_of("order"), "order").permutation(len(examples), epoch)
-    rows = torch.from_numpy(order).to(examples.inputs.device)
+    rows = torch.from_numpy(order).to(examples.labels.device)
     batches = list(torch.split(rows, spec.training.batch_size))
     return batches[: steps_per_epoch(len(examples), spec.training.batch_size)]
 
 
-def _dropout_seeds(spec: RunSpec, first: int, count: int) -> list[int]:
-    words = Stream(spec.seed_of("dropout"), "dropout").words(np.arange(first, first + count))
-    return [int(word) for word in words[:, 0]]
+def _dropout_seeds(spec: RunSpec, first: int, count: int, rank: int) -> list[int]:
+    """A seed for each step: of its words that of this process's place in the team, the first where it is alone."""
+    words = Stream(spec.seed_of("dropout"), "dropout").words(np.arange(first, first + count), blocks=rank // 4 + 1)
+    return [int(word) for word in words[:, rank]]
 
 
 def draws_in_forward(model: nn.Module, spec: RunSpec) -> bool:

@@ -18,7 +18,6 @@ from shattering.gradients.robust import (
     rolling_median,
 )
 from shattering.training import objective
-from shattering.training.augmentation import augment, whiten_batch
 from shattering.training.evaluation import precision
 from shattering.training.examples import Examples
 
@@ -66,9 +65,9 @@ def update(
     examples: Examples,
     spec: RunSpec,
     rows: Tensor,
-    step: int,
+    inputs: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step on the batch ``rows``; returns the batch's mean loss and the outputs before the update.
+    """One optimizer step on the batch ``rows``.
 
     Args:
         model: in training mode.
@@ -76,33 +75,45 @@ def update(
         examples: the training split.
         spec: the run.
         rows: int64 ``[b]``, the batch.
-        step: updates made so far, which tells the augmentation's draws.
+        inputs: of the batch, from `examples.training_batches`; of a team's batch, this process's part.
+
+    Returns:
+        The batch's mean loss, and how many of its examples were classified right before the update.
     """
-    inputs, labels = examples.inputs[rows], examples.labels[rows]
-    if spec.training.augmentation != "none":
-        inputs = augment(inputs, spec, step)
-        inputs = whiten_batch(inputs) if spec.data.whiten else inputs
-    loss, outputs = _backward(model, inputs, labels, spec)
+    team = examples.team
+    if team is None:
+        labels = examples.labels[rows]
+        loss, outputs = _backward(model, inputs, labels, spec)
+        hits = (objective.predictions(outputs) == labels).sum()
+    else:
+        labels = examples.labels[team.share(rows)]
+        loss, outputs = _backward(model, inputs, labels, spec, team.weight(rows))
+        loss, hits = team.sum_up(model, loss, (objective.predictions(outputs) == labels).sum(), rows)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return loss, outputs
+    return loss, hits
 
 
-def _backward(model: nn.Module, inputs: Tensor, labels: Tensor, spec: RunSpec) -> tuple[Tensor, Tensor]:
+def _backward(
+    model: nn.Module, inputs: Tensor, labels: Tensor, spec: RunSpec, weight: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Gradients into the parameters; returns the loss and the outputs. A ``weight`` scales the mean loss."""
     rule, percent = spec.training.gradient, spec.training.winsorize
     # The rolling median is the optimizer's; and a mean is taken the plain way, so that it is the same to the bit.
     if rule in ("mean", "rolling_median") or (rule == "winsorized" and moved(percent, len(labels)) == 0):
         with precision(spec):
             outputs = model(inputs)
             loss = objective.mean_loss(outputs, labels, spec.training.loss)
+        if weight is not None:
+            loss = loss * weight
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), outputs.detach()
+        return loss.detach(), objective.logits(outputs).detach()
     seen: list[Tensor] = []
 
     def losses(model: nn.Module, batch: dict[str, Any]) -> Tensor:
         with precision(spec):
             outputs = model(batch["inputs"])
-            seen.append(outputs.detach())
+            seen.append(objective.logits(outputs).detach())
             return objective.losses(outputs, batch["labels"], spec.training.loss)
 
     batch = {"inputs": inputs, "labels": labels}
