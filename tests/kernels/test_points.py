@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from shattering.kernels.integers import byte_products, pays
 from shattering.kernels.matrix import spans
 from shattering.kernels.points import Products, frame_of, grid_of, place
 
@@ -106,3 +107,36 @@ def test_nothing_is_done_to_the_inputs() -> None:
 
     np.testing.assert_array_equal(rows, before)
     assert place(rows, frame_of(rows, True)).rows.dtype == torch.float32
+
+
+@pytest.mark.parametrize("features", [9, 784, 3072])
+def test_bytes_give_the_same_bits_as_float32(features, monkeypatch) -> None:
+    rows = pixels(21, features).astype(np.float32) / np.float32(255)
+    found = {}
+    for fast in (False, True):
+        monkeypatch.setattr("shattering.kernels.points.pays", lambda fast=fast: fast)
+        found[fast], maker = products(rows[:8], rows)
+        assert (maker.left.bytes is not None) == fast
+
+    assert (found[True] == found[False]).all()
+
+
+def test_integers_beyond_bytes_are_left_to_float32(monkeypatch) -> None:
+    monkeypatch.setattr("shattering.kernels.points.pays", lambda: True)
+    rows = np.random.default_rng(4).integers(0, 300, (12, 9)).astype(np.float32)
+    rows[0, 0] = 299
+
+    found, maker = products(rows, rows)
+
+    assert maker.left.on_grid
+    assert maker.left.bytes is None
+    whole = rows.astype(np.int64) - np.rint(rows.mean(axis=0, dtype=np.float64)).astype(np.int64)
+    assert (found == whole @ whole.T).all()
+
+
+def test_asking_whether_bytes_pay_gives_an_answer() -> None:
+    assert pays() in (True, False)
+    draw = np.random.default_rng(5)
+    left, right = (torch.from_numpy(draw.integers(-128, 128, (n, 40)).astype(np.int8)) for n in (6, 11))
+    if pays():
+        assert torch.equal(byte_products(left, right).long(), left.long() @ right.long().T)

@@ -16,6 +16,7 @@ from rich.text import Text
 from shattering.core.plan import Plan
 from shattering.core.record import Row, Status
 from shattering.core.spec import RunSpec
+from shattering.learners.registry import is_learner
 
 LINE_SECONDS = 15.0
 """Between two lines where standard error is not a terminal."""
@@ -105,10 +106,14 @@ class Display:
         return self.already + self.elsewhere + sum(self.counts.values())
 
     def remaining_seconds(self) -> float | None:
-        """Time still needed if the rest goes at the pace so far, by expected cost; none before the first run ended."""
-        if not self.behind:
+        """Time still needed if the rest goes at the pace so far, by expected cost.
+
+        None before the first run ended, unless one that is fitted at once says how far it is.
+        """
+        told = any(_says_how_far(spec, row) for spec, row in self.running.values())
+        if not (self.behind or told):
             return None
-        under_way = 0.5 * sum(self.cost(spec) for spec, _ in self.running.values())  # half done, on average
+        under_way = sum(self.cost(spec) * _share(spec, row) for spec, row in self.running.values())
         pace = (time.monotonic() - self.began_at) / (self.behind + under_way)
         return max(0.0, pace * (self.ahead - under_way))
 
@@ -157,6 +162,15 @@ class Display:
             table.add_row(*cells)
         bar = ProgressBar(total=max(1, self.planned), completed=self.finished, width=40)
         return Group(Text(self.title, style="bold"), bar, Text(self._line()), table)
+
+
+def _says_how_far(spec: RunSpec, row: Row) -> bool:
+    return "epoch" in row and is_learner(spec.model.name)
+
+
+def _share(spec: RunSpec, row: Row) -> float:
+    """How much of a run is done: what a learner says, else a half, which is so on average."""
+    return min(1.0, float(row["epoch"])) if _says_how_far(spec, row) else 0.5
 
 
 def clock(seconds: float) -> str:

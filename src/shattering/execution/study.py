@@ -108,7 +108,7 @@ def run_missing(
     jobs: int | None = None,
     keep_weights: bool = False,
     quiet: bool = False,
-    more: Callable[[], Sequence[RunSpec]] = tuple,
+    more: Callable[[], Sequence[RunSpec]] | None = None,
     carry_out: CarryOut | None = None,
 ) -> int:
     """Runs what has no outcome yet in an open store, as `run_plan` does; returns how many runs ended now.

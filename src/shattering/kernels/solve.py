@@ -23,7 +23,7 @@ from shattering.kernels.functions import Kernel
 from shattering.kernels.matrix import GivenMatrix, KernelMatrix, Matrix, times
 from shattering.kernels.points import Points
 from shattering.kernels.spectrum import STEPS as KRYLOV_STEPS
-from shattering.kernels.spectrum import WIDTH, extreme_vector
+from shattering.kernels.spectrum import block_width, extreme_vector
 from shattering.kernels.work import Unattended, Work
 
 EPSILON = torch.finfo(torch.float64).eps
@@ -86,7 +86,7 @@ def tile_size(n: int, device: str = "cpu") -> int:
     """Side of a tile: large enough for matrix products at full speed, small enough to stay in a CPU's cache."""
     if device != "cpu":
         return 4096
-    return 256 if n <= 16384 else 512
+    return 256 if n <= 4096 else 512
 
 
 def factor_dtype(n: int, device: str = "cpu") -> torch.dtype:
@@ -108,7 +108,7 @@ def solve_bytes(n: int, columns: int, device: str = "cpu") -> int:
     triangle = n * (n + size) // 2
     # A row being kept is copied twice; a Krylov space and its images stand beside a dozen vectors.
     keeping = 3 * min(n, size) * n * factor_dtype(n, device).itemsize
-    working = 6 * 8 * min(n, size) ** 2 + keeping + 8 * n * (12 * columns + 4 * WIDTH * KRYLOV_STEPS)
+    working = 6 * 8 * min(n, size) ** 2 + keeping + 8 * n * (12 * columns + 4 * block_width(n) * KRYLOV_STEPS)
     factor = torch.float64 if double_fits(n) else factor_dtype(n, device)
     return triangle * factor.itemsize + room_for_tiles(n, device) + working
 

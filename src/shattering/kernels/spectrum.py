@@ -8,11 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-WIDTH, STEPS = 4, 16
-"""Vectors in a block, and how often a block is multiplied at most: a Krylov space of up to 64 dimensions."""
+STEPS = 16
+"""How often a block is multiplied at most."""
 
 SETTLED = 0.01
 """Where a step moves the estimated eigenvalue by less than this share of it, there is none further."""
+
+
+def block_width(n: int) -> int:
+    """Vectors in a block: more of them settle in fewer steps, each of which reads the whole factor, but take memory."""
+    return 8 if n <= 2**14 else 4
 
 
 def extreme_vector(apply: Callable[[Tensor], Tensor], n: int, device: torch.device) -> Tensor:
@@ -32,7 +37,7 @@ def extreme_vector(apply: Callable[[Tensor], Tensor], n: int, device: torch.devi
         float64 ``[n, 1]`` of norm 1.
     """
     count = torch.arange(1, n + 1, dtype=torch.float64, device=device)
-    roots = [math.sqrt(prime) for prime in (2, 3, 5, 7)[: min(WIDTH, n)]]
+    roots = [math.sqrt(prime) for prime in (2, 3, 5, 7, 11, 13, 17, 19)[: min(block_width(n), n)]]
     start = torch.stack([torch.cos(2 * math.pi * torch.frac(root * count)) for root in roots], dim=1)
     block = torch.linalg.qr(start)[0]
     basis, images = block, block[:, :0]

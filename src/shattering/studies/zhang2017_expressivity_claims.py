@@ -113,10 +113,12 @@ def _bounded(
 
 
 def every_two_layers(records: Records) -> list[Record]:
+    """Every network of Theorem 1, on random and on true labels."""
     return [record for labels in ("random_labels", "true_labels") for record in two_layers(records, labels)]
 
 
 def largest_random(records: Records) -> list[Record]:
+    """Those of them on random labels of the most points."""
     runs = two_layers(records, "random_labels")
     return [record for record in runs if size(record) == largest_size(runs)]
 
@@ -150,6 +152,7 @@ def _depth_claims(depth: int) -> list[Claim]:
 
 
 def claims() -> tuple[Claim, ...]:
+    """What the theorem, its lemma and its corollary say, each as a number."""
     fitted = [
         _equals(f"Theorem 1, {words}", "training accuracy", 1.0, partial(two_layers, labels=labels), accuracy)
         for labels, words in (("random_labels", "random labels"), ("true_labels", "true labels"))
