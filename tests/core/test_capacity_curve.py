@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from shattering.core.capacity import (
+    BEND,
+    WANDER,
     Bracket,
     Curve,
     Seen,
@@ -62,6 +65,23 @@ def test_intervals_cover_one_further_run_of_a_power_law(scatter: float, target: 
 
 def test_intervals_cover_where_the_exponent_drifts_as_the_prior_allows() -> None:
     assert coverage(2000, 50_000, scatter=0.05, bend=0.1) >= 0.935
+
+
+def test_intervals_cover_where_the_exponent_goes_its_own_way_beyond_the_sizes_seen() -> None:
+    generator = np.random.default_rng(8)
+    distance = math.log(16 * SIZES[-1] / SIZES[-1])
+    steps = 64
+    inside = 0
+    for _ in range(2000):
+        predicted = fit_curve(drawn(generator, 0.05)).predict(16 * SIZES[-1])
+        way = np.cumsum(generator.normal(size=steps)) * WANDER * BEND * math.sqrt(distance / steps)
+        further = law(16 * SIZES[-1]) + float(way.sum()) * distance / steps + 0.05 * generator.normal()
+        inside += predicted.low <= math.exp(further) <= predicted.high
+
+    assert inside / 2000 >= 0.935
+    plain = replace(fit_curve(drawn(generator, 0.05)), wander=0.0)
+    assert plain.at(SIZES[-1]) == replace(plain, wander=1.0).at(SIZES[-1])
+    assert plain.at(2 * SIZES[-1])[1] < replace(plain, wander=0.5).at(2 * SIZES[-1])[1]
 
 
 def test_intervals_cover_where_many_runs_are_only_bounds() -> None:
