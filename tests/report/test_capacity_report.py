@@ -24,6 +24,7 @@ from shattering.report.capacity import findings
 from shattering.report.capacity_charts import check_charts
 from shattering.report.capacity_html import write_check
 from shattering.report.capacity_terminal import render_check
+from shattering.report.capacity_words import VAGUE
 from shattering.report.charts import runtime, to_png, to_svg
 from shattering.store.store import Store
 
@@ -44,14 +45,14 @@ def sentences(text: str) -> int:
 
 
 def test_a_prediction_is_told_with_its_error(tmp_path: Path) -> None:
-    check = checked(tmp_path, PowerLaw())
+    check = checked(tmp_path, PowerLaw(), question(target=12_000))
     found = findings(check)
-    truth = 20 * (50_000 / 32) ** 1.2
+    truth = 20 * (12_000 / 32) ** 1.2
     random, ratio = found["random"], found["ratio"]
     assert random["source"] == "extrapolated"
     assert random["low"] < truth < random["high"] and random["value"] == pytest.approx(truth, rel=0.3)
     assert ratio["low"] < 2.0 < ratio["high"]
-    assert random["epochs"] == pytest.approx(random["value"] / math.ceil(50_000 / 32), rel=1e-6)
+    assert random["epochs"] == pytest.approx(random["value"] / math.ceil(12_000 / 32), rel=1e-6)
     assert random["holdout"][0]["factor"] == pytest.approx(1.0, abs=0.2)
     assert "would fit random labels" in found["answer"] and "off by a factor of 1." in found["answer"]
     assert sentences(found["answer"]) == 2
@@ -124,6 +125,8 @@ def test_too_little_time_says_how_much_is_needed(tmp_path: Path) -> None:
 def test_a_wide_interval_is_told_as_a_range(tmp_path: Path) -> None:
     found = findings(checked(tmp_path, PowerLaw(), question(minutes=0.6, target=10**6)))
     assert found["random"]["high"] > 10 * found["random"]["low"]
+    assert found["random"]["high"] > VAGUE * found["random"]["low"]
+    assert "cannot be told from so few" in found["answer"] and "whole data set" not in found["answer"]
     assert "between" in found["answer"] and any("interval is wide" in note for note in found["notes"])
 
 

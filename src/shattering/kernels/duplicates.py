@@ -52,6 +52,6 @@ def require_consistent(first: NDArray[np.int64], labels: NDArray[np.int64]) -> N
         raise DataError(
             "kernel-conflicting-duplicates",
             f"Training examples {earlier} and {later} are equal but labelled {labels[earlier]} and {labels[later]} "
-            f"({len(conflicts)} such examples), so no function fits them all: remove one or set "
-            "--set model.fields.ridge above 0.",
+            f"({len(conflicts)} such examples), so no function fits them all: remove one or "
+            "give a ridge with --set model.fields.ridge=0.001.",
         )

@@ -12,6 +12,10 @@ WIDE = 10.0
 """An interval whose ends are further apart than this factor is told as a range, not as a number."""
 
 
+VAGUE = 1000.0
+"""An extrapolation whose ends are further apart than this factor tells nothing of the whole data set."""
+
+
 def answer(found: dict[str, Any]) -> str:
     """What it means, in two or three sentences."""
     random = found["random"]
@@ -30,6 +34,13 @@ def answer(found: dict[str, Any]) -> str:
         return (
             f"{model} did not fit random labels on all {size:,} examples of {data} within {random['value']:,.0f} "
             "updates: at this budget it does not memorise the data set whole."
+        )
+    if not measured and random["low"] is not None and random["high"] > VAGUE * random["low"]:
+        return (
+            f"{model} fitted random labels on {largest:,} examples, so it can memorise that many whole; how many "
+            f"updates all {size:,} examples of {data} would take cannot be told from so few (anything "
+            f"{_range(random)}). "
+            f"{_trust(found)}"
         )
     verb = "fitted" if measured else "would fit"
     text = f"On all {size:,} examples of {data}, {model} {verb} random labels {_about(random, measured)} updates"
@@ -52,8 +63,12 @@ def _about(time: dict[str, Any], measured: bool) -> str:
     if low is None:
         return f"in about {_round(value)}"
     if high > WIDE * low:
-        return f"after between {_round(low)} and {_round(high)}"
+        return f"after {_range(time)}"
     return f"in {'' if measured else 'about '}{_round(value)} [{_round(low)}, {_round(high)}]"
+
+
+def _range(time: dict[str, Any]) -> str:
+    return f"between {_round(time['low'])} and {_round(time['high'])}"
 
 
 def _times(ratio: dict[str, Any]) -> str:

@@ -168,10 +168,10 @@ def expected_steps(spec: RunSpec) -> int:
         return 1
     if not training.stop_when_fitted or training.schedule != "constant":
         return training.max_steps
-    steps = FIT_STEPS.get(spec.model.name, 1000)
-    if spec.model.name != "linear":
-        steps = steps * (spec.data.train_size or 2000) // 2000
-    return min(training.max_steps, max(20, steps))
+    share = (spec.data.train_size or 2000) / 2000
+    # A linear model has an ever harder time the nearer it comes to as many examples as features.
+    steps = FIT_STEPS.get(spec.model.name, 1000) * (share**1.5 if spec.model.name == "linear" else share)
+    return min(training.max_steps, max(20, round(steps)))
 
 
 def weight(spec: RunSpec) -> int:
