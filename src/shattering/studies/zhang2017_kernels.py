@@ -72,7 +72,7 @@ SIZES: dict[tuple[str, str], Sizes] = {
     ("small", "mnist"): Sizes((500, 2000, 10_000), 2000, 50, 5000),
     ("small", "cifar10"): Sizes((500, 2000, 10_000), 2000, 50, 2000, (1000, 2000)),
     ("small", ""): Sizes((500, 2000), 1000, 50, 2000),
-    ("paper", "cifar10"): Sizes((None,), 5000, 100, None, (32_000, None), threads=2),
+    ("paper", "cifar10"): Sizes((None,), 5000, 50, None, (32_000, None), threads=2),
     ("paper", ""): Sizes((None,), 2000, 100, None, threads=2),
 }
 
