@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Splits
+from shattering.execution.provenance import peak_bytes
 from shattering.learners.registry import is_learner
 
 TIMED_EXAMPLES = 64
@@ -81,15 +82,7 @@ def time_fit(spec: RunSpec, splits: Splits) -> FitSpeed:
     began = time.perf_counter()
     fit(spec.model_copy(update={"data": data, "selection": None}), Splits(few, some))
     seconds = time.perf_counter() - began
-    return FitSpeed(seconds, len(few), learners.get(spec.model.name).growth, _peak_bytes())
-
-
-def _peak_bytes() -> int:
-    import resource
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes on macOS and KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return FitSpeed(seconds, len(few), learners.get(spec.model.name).growth, peak_bytes())
 
 
 def time_step(spec: RunSpec, splits: Splits) -> Speed:
@@ -144,7 +137,7 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
         began = time.perf_counter()
         evaluate(model, test, plain)
         evaluation = (time.perf_counter() - began) / len(test)
-    return Speed(max(slow - each * large, 0.0), each, evaluation, _peak_bytes())
+    return Speed(max(slow - each * large, 0.0), each, evaluation, peak_bytes())
 
 
 @dataclass(frozen=True)

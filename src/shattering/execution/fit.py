@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,7 +18,7 @@ from shattering.core.streams import Stream
 from shattering.data.dataset import Dataset, Splits
 from shattering.data.preprocessing import scale, whiten
 from shattering.execution.provenance import provenance
-from shattering.execution.run import Control, arithmetic, corrupted
+from shattering.execution.run import Control, arithmetic, corrupted, example_facts, weights_sha256
 from shattering.learners.desk import Desk
 from shattering.learners.registry import Fitted, LearnerEntry, Material, learner_fields, learners
 from shattering.measures.accuracy import accuracy
@@ -107,16 +105,6 @@ def desk_of(control: Control) -> Desk:
     return Desk(control.should_stop, tell, control.pieces)
 
 
-def weights_sha256(weights: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over names, shapes and little-endian bytes, sorted by name."""
-    digest = hashlib.sha256()
-    for name, array in sorted(weights.items()):
-        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{name}{little.dtype.str}{little.shape}".encode())
-        digest.update(little.tobytes())
-    return digest.hexdigest()
-
-
 def _accuracy(train: NDArray[np.float64], test: NDArray[np.float64], both: Splits) -> dict[str, float]:
     """The measure `accuracy`; a loss is half the squared distance of the scores to the one-hot label."""
 
@@ -164,10 +152,4 @@ def _units(entry: LearnerEntry) -> dict[str, str]:
 
 
 def _columns(train: Dataset, scores: NDArray[np.float64]) -> dict[str, Any]:
-    return {
-        "index": train.source_indices,
-        "label": train.labels,
-        "original_label": train.original_labels,
-        "changed": train.changed,
-        "prediction": scores.argmax(axis=1),
-    }
+    return {**example_facts(train), "prediction": scores.argmax(axis=1)}

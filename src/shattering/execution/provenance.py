@@ -19,8 +19,6 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
     import torch
 
     device = torch.cuda.get_device_name() if spec.compute.device == "cuda" else processor()
-    # ru_maxrss counts kibibytes on Linux and bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
     return {
         "shattering": VERSION,
         "numerics": NUMERICS_VERSION,
@@ -30,8 +28,14 @@ def provenance(spec: RunSpec) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "peak_bytes": peak_bytes(),
     }
+
+
+def peak_bytes() -> int:
+    """Peak memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts kibibytes on Linux and bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def processor() -> str:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -132,7 +132,7 @@ def execute(
         rows=tuple(training.rows),
         summary=summary,
         units=_units(spec),
-        weights_sha256=None if status is Status.DIVERGED else weights_sha256(model),
+        weights_sha256=None if status is Status.DIVERGED else weights_sha256(arrays_of(model)),
         examples={} if status is Status.DIVERGED else training.example_columns(both.train),
         provenance={
             **provenance(spec),
@@ -304,12 +304,7 @@ class _Training:
 
     def example_columns(self, train_split: Dataset) -> dict[str, Any]:
         """One entry per training example: what it is, what was predicted at the end, what measures kept of it."""
-        columns: dict[str, Any] = {
-            "index": train_split.source_indices,
-            "label": train_split.labels,
-            "original_label": train_split.original_labels,
-            "changed": train_split.changed,
-        }
+        columns = example_facts(train_split)
         if self.predictions is not None:
             columns["prediction"] = self.predictions.cpu().numpy()
         return columns | self.columns
@@ -344,14 +339,29 @@ def arithmetic(spec: RunSpec) -> Iterator[list[str]]:
         torch.set_rng_state(generator)
 
 
-def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and little-endian bytes of parameters and buffers, sorted by name."""
+def weights_sha256(weights: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, shapes and little-endian bytes, sorted by name."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        array = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    for name, array in sorted(weights.items()):
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name}{little.dtype.str}{little.shape}".encode())
+        digest.update(little.tobytes())
     return digest.hexdigest()
+
+
+def arrays_of(model: nn.Module) -> dict[str, NDArray[Any]]:
+    """Parameters and buffers by name, on the CPU."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in model.state_dict().items()}
+
+
+def example_facts(train_split: Dataset) -> dict[str, Any]:
+    """Columns with one entry per training example: which it is, its label as trained on and before, what changed."""
+    return {
+        "index": train_split.source_indices,
+        "label": train_split.labels,
+        "original_label": train_split.original_labels,
+        "changed": train_split.changed,
+    }
 
 
 def _gradient_rows(spec: RunSpec, examples: int) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from shattering.report.capacity_terminal import (
     settings_text,
     size_cells,
 )
-from shattering.report.charts import runtime
-from shattering.report.html import Picture, content_policy, make_picture
+from shattering.report.html import Picture, make_picture, render_page
 from shattering.report.words import STATUSES, number, spent
 
 
@@ -47,31 +45,15 @@ def write_check(check: Preflight, found: dict[str, Any]) -> Path:
 
 
 def _page(check: Preflight, found: dict[str, Any], pictures: list[Picture]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("shattering.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    own = files("shattering.report")
-    style = own.joinpath("report.css").read_text(encoding="utf-8")
-    scripts = [runtime(), own.joinpath("charts.js").read_text(encoding="utf-8")] if pictures else []
     computing = sum(float(record.provenance.get("seconds", 0.0)) for record in check.records)
-    return environment.get_template("capacity.html").render(
-        policy=content_policy(scripts, style),
-        style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
+    return render_page(
+        "capacity.html",
+        pictures,
         found=found,
         times=[_time(found[name], words, unit) for name, words, unit in ROWS],
         capacities=[(part["budget"], *capacity_cells(part)) for part in found["capacity"]],
         sizes=[size_cells(row) for row in found["sizes"]],
         checks=_checks(found),
-        pictures=[(picture, Markup(picture.spec), Markup(picture.svg)) for picture in pictures],
         statuses=[(*STATUSES[status], count) for status, count in found["runs"].items() if count],
         settings_line=settings_text(found),
         failures=sorted({record.error["message"] for record in check.records if record.error}),

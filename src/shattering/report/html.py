@@ -92,7 +92,14 @@ def make_picture(chart: Chart, folder: Path) -> Picture:
     return Picture(chart, _script_safe(chart.spec), svg, tuple(links), problem)
 
 
-def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], gallery: list[dict[str, Any]]) -> str:
+def render_page(template: str, pictures: list[Picture], **values: Any) -> str:
+    """A self-contained page: the folder's style and scripts within, its charts, and a policy that lets nothing else in.
+
+    Args:
+        template: name of a template in this folder; it gets ``policy``, ``style``, ``scripts`` and ``pictures``.
+        pictures: the charts; scripts come along only where there are some.
+        values: what else the template asks for; escaped where it is text.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -107,12 +114,21 @@ def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], 
     own = files("shattering.report")
     style = own.joinpath("report.css").read_text(encoding="utf-8")
     scripts = [runtime(), own.joinpath("charts.js").read_text(encoding="utf-8")] if pictures else []
-    plan, study = evidence.plan, evidence.study
-    claims = [_claim(evidence, place) for place in range(len(evidence.judgements))]
-    return environment.get_template("page.html").render(
+    return environment.get_template(template).render(
         policy=content_policy(scripts, style),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
+        pictures=[(picture, Markup(picture.spec), Markup(picture.svg)) for picture in pictures],
+        **values,
+    )
+
+
+def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], gallery: list[dict[str, Any]]) -> str:
+    plan, study = evidence.plan, evidence.study
+    claims = [_claim(evidence, place) for place in range(len(evidence.judgements))]
+    return render_page(
+        "page.html",
+        pictures,
         study=study,
         url=study.paper.url if study.paper.url.startswith(("https://", "http://")) else "",
         plan=plan,
@@ -120,7 +136,6 @@ def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], 
         judged=[claim for claim in claims if claim["verdict"] != "not run"],
         absent=[claim for claim in claims if claim["verdict"] == "not run"],
         verdicts=[(word, VERDICTS[word]) for word in VERDICTS if word in {j.verdict for j in evidence.judgements}],
-        pictures=[(picture, Markup(picture.spec), Markup(picture.svg)) for picture in pictures],
         gallery=[item for item in gallery if all(map(_is_picture, item["examples"]))],
         settings=settings(plan),
         statuses=_statuses(evidence),
