@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check browser clean
+.PHONY: run test check browser cluster clean
 
 # Install once; again only when what is to be installed has changed.
 $(STAMP): pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ test: check  ## checks and the default tests, within eight minutes on two cores
 
 browser: $(STAMP)  ## the report in a real browser; needs Chromium
 	$(BIN)/python -m pytest -m browser
+
+cluster: $(STAMP)  ## Ray and submitit on this machine, killed in mid-sweep; about four minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray,slurm]'
+	$(BIN)/python -m pytest -p no:xdist -m slow tests/execution/test_engines_on_clusters.py
 
 clean:
 	rm -rf $(VENV) runs

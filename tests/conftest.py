@@ -19,4 +19,6 @@ settings.load_profile("reproducible")
 def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHATTERING_CACHE", str(tmp_path_factory.mktemp("session-cache")))
+        # No calibration in tests that are not about it: the same way on every machine, and nothing to wait for.
+        patch.setenv("SHATTERING_STEPPER", "plain")
         yield

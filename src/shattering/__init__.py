@@ -9,24 +9,31 @@ from shattering.core.version import VERSION
 
 if TYPE_CHECKING:
     from shattering.api import report as report
+    from shattering.api import results as results
     from shattering.api import run as run
     from shattering.api import shatter as shatter
+    from shattering.api import sweep as sweep
     from shattering.gradients.coherence import coherence as coherence
 
 __version__ = VERSION
-__all__ = ["__version__", "coherence", "report", "run", "shatter"]
+__all__ = ["__version__", "coherence", "report", "results", "run", "shatter", "sweep"]
 
 
 _HOMES = {
     "coherence": "shattering.gradients.coherence",
     "report": "shattering.api",
+    "results": "shattering.api",
     "run": "shattering.api",
     "shatter": "shattering.api",
+    "sweep": "shattering.api",
 }
+_MODULES: tuple[str, ...] = ()
 
 
 def __getattr__(name: str) -> Any:
     """Loads the public functions on first use, so that ``import shattering`` costs nothing."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from shattering.core.study import Scale
 
 if TYPE_CHECKING:
     from shattering.execution.study import Outcome
+    from shattering.store.query import Results
 
 
 def run(
@@ -30,6 +31,9 @@ def run(
     jobs: int | None = None,
     keep_weights: bool = False,
     quiet: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+    slurm: Sequence[str] = (),
 ) -> Outcome:
     """Runs a study, or whatever of it has no outcome yet in ``out``.
 
@@ -49,6 +53,9 @@ def run(
         jobs: processes at most; none: one per core on the CPU, one on a GPU.
         keep_weights: whether to keep the final weights of each run.
         quiet: no progress on standard error.
+        engine: where runs are done: ``local``, ``ray`` or ``slurm``.
+        address: of a Ray cluster; none: one of this machine's own, for the length of the call.
+        slurm: settings of submitit, each ``KEY=VALUE``.
 
     Returns:
         The plan, the store that holds its records, and how long it took.
@@ -56,6 +63,7 @@ def run(
     Raises:
         ShatteringError: what is wrong with the request, the data, the model or the store.
     """
+    from shattering.execution.engines import choose_engine
     from shattering.execution.plan import plan_study
     from shattering.execution.study import run_plan
 
@@ -71,16 +79,93 @@ def run(
         device=device,
         command=f"shattering.run({study!r}, {told}scale={scale!r}, out={str(out)!r})",
     )
-    return run_plan(planned, out=Path(out), jobs=jobs, keep_weights=keep_weights, quiet=quiet)
+    chosen = choose_engine(engine, planned, out=Path(out), address=address, slurm=tuple(slurm), jobs=jobs)
+    return run_plan(planned, out=Path(out), jobs=jobs, keep_weights=keep_weights, quiet=quiet, engine=chosen)
 
 
 def report(out: str | Path = "runs") -> list[Path]:
     """Writes the report of every plan in a store; returns the pages."""
     from shattering.report.html import write_report
+    from shattering.report.sweep_html import write_sweep
     from shattering.store.store import Store
 
     store = Store.open(Path(out), write=True)
-    return [write_report(store, plan) for plan in store.plans()]
+    return [(write_report if plan.sweep is None else write_sweep)(store, plan) for plan in store.plans()]
+
+
+def sweep(
+    what: str | Path | Mapping[str, Any],
+    *,
+    data_dir: str | Path | None = None,
+    out: str | Path = "runs",
+    device: Literal["cpu", "cuda"] = "cpu",
+    jobs: int | None = None,
+    keep_weights: bool = False,
+    quiet: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+    slurm: Sequence[str] = (),
+    yes: bool = False,
+) -> Outcome:
+    """Runs every combination that a sweep asks for, or whatever of it has no outcome yet in ``out``.
+
+    Workers are started by spawning, so a script that calls this needs the usual ``if __name__ == "__main__":``.
+
+    Args:
+        what: a YAML file, or its content as a nested mapping, such as
+            ``{"grid": {"training.learning_rate": [0.01, 0.1]}, "seeds": 3}``.
+        data_dir: where to look for a registered data set first.
+        out: folder of the store.
+        device: ``cpu`` or ``cuda``.
+        jobs: processes at most; none: one per core on the CPU, one on a GPU.
+        keep_weights: whether to keep the final weights of each run.
+        quiet: no progress on standard error.
+        engine: where runs are done: ``local``, ``ray`` or ``slurm``.
+        address: of a Ray cluster; none: one of this machine's own, for the length of the call.
+        slurm: settings of submitit, each ``KEY=VALUE``.
+        yes: whether more than 10,000 runs are meant.
+
+    Returns:
+        The plan with its first runs, the store that holds the records, and how long it took.
+
+    Raises:
+        ShatteringError: what is wrong with the request, the data, the model or the store.
+    """
+    from shattering.core.sweep import parse_sweep, read_sweep
+    from shattering.execution.engines import choose_engine
+    from shattering.execution.sweep import plan_sweep, run_sweep
+
+    declared = parse_sweep(what) if isinstance(what, Mapping) else read_sweep(Path(what))
+    planned = plan_sweep(
+        declared,
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        device=device,
+        yes=yes,
+        command=f"shattering.sweep({what if isinstance(what, Mapping) else str(what)!r}, out={str(out)!r})",
+    )
+    chosen = choose_engine(engine, planned, out=Path(out), address=address, slurm=tuple(slurm), jobs=jobs)
+    return run_sweep(planned, declared, out=Path(out), jobs=jobs, keep_weights=keep_weights, quiet=quiet, engine=chosen)
+
+
+def results(out: str | Path = "runs") -> Results:
+    """The runs of a store as a table, and its answers to SQL.
+
+    ``results("runs").to_pandas()`` (or ``to_polars()``, ``to_arrow()``) has a row per run, with the fields of its spec
+    under their dotted names, ``summary.NAME`` and ``last.NAME``. ``results("runs").sql("SELECT … FROM runs")`` is such
+    a table, too; it may also ask the tables ``rows`` (snapshots), ``examples`` and ``plans``.
+
+    Args:
+        out: folder of the store.
+
+    Raises:
+        ShatteringError: there is no store, it cannot be read, or a package that is needed is not installed.
+    """
+    from shattering.store.query import Results
+    from shattering.store.store import Store
+
+    found = Results(Store.open(Path(out), write=False))
+    found.store.index.save()
+    return found
 
 
 def shatter(

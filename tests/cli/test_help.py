@@ -52,7 +52,8 @@ def test_help_of_run_names_every_option() -> None:
     told = start(f"{PROGRAM} sys.exit(code)", "run", "--help").stdout
 
     options = (
-        "data data-dir scale seeds models set config engine out device jobs keep-weights yes dry-run json quiet debug"
+        "data data-dir scale seeds models set config engine address slurm out device jobs keep-weights yes dry-run "
+        "json quiet debug"
     )
     for option in options.split():
         assert f"--{option} " in told

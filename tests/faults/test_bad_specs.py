@@ -93,7 +93,7 @@ CASES = [
     ),
     wrong("unknown measure", "tiny2017 --set measures.names=acuracy", "unknown-measure", "'acuracy'", "'accuracy'"),
     wrong("unknown option", "tiny2017 --sed 3", "unknown-option", "'--sed'", "did you mean '--seeds'?"),
-    wrong("unknown engine", "tiny2017 --engine ray", "option-wrong-value", "'ray'", "'local'"),
+    wrong("unknown engine", "tiny2017 --engine spark", "option-wrong-value", "'spark'", "'local'"),
     wrong("unknown scale", "tiny2017 --scale big", "option-wrong-value", "'big'", "'smoke', 'small' or 'paper'"),
     # 56, 57: keys
     wrong(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from shattering.cli.output import columns
 if TYPE_CHECKING:
     from shattering.core.spec import RunSpec
     from shattering.execution.plan import Planned
+    from shattering.store.store import Store
 
 
 KIND = ("model", "corruption", "regularisers")
@@ -42,10 +44,11 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
 
     plan = planned.plan
     planned_counts = Counter(_kind(spec) for spec in plan.specs)
-    missing = set(_missing(planned, out))
+    store = _store(out)
+    missing = set(plan.digests if store is None else store.missing(plan.digests))
     remaining = [spec for spec in plan.specs if spec.digest in missing]
     remaining_counts = Counter(_kind(spec) for spec in remaining)
-    cost = estimate_cost(planned, remaining, jobs)
+    cost = estimate_cost(planned, remaining, jobs, store)
     return {
         "study": plan.study,
         "scale": plan.request.scale,
@@ -64,6 +67,7 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
         "seconds": cost.seconds,
         "memory_bytes": cost.peak_bytes,
         "jobs": cost.jobs,
+        "ways": [asdict(choice) for choice in cost.choices],
         "command": plan.command,
     }
 
@@ -77,6 +81,7 @@ def describe_text(described: dict[str, Any]) -> str:
     choices = [f"- {entry['open']}: {entry['chosen']}" for entry in described["choices"]]
     time, memory = duration(described["seconds"]), size(described["memory_bytes"])
     processes = "1 process" if described["jobs"] == 1 else f"{described['jobs']} processes"
+    ways = [_way(entry) for entry in described["ways"]]
     steps = f"about {described['steps']:,} steps (at most {described['steps_at_most']:,})"
     return "\n".join(
         [
@@ -88,11 +93,21 @@ def describe_text(described: dict[str, Any]) -> str:
             "What the paper leaves open, and what was chosen:",
             *choices,
             "",
+            *(["How the updates are made, the fastest way measured on this machine:", *ways, ""] if ways else []),
             f"{described['finished']} of {described['planned']} runs are finished in {described['store']}.",
             f"Still to do: {steps}, about {time} on {processes}, {memory} of memory.",
             "Nothing was written.",
         ]
     )
+
+
+def _way(entry: dict[str, Any]) -> str:
+    speeds = entry["updates_per_second"]
+    others = ", ".join(f"{way} {speed:,.0f}" for way, speed in sorted(speeds.items()) if way != entry["way"])
+    runs = "1 run" if entry["runs"] == 1 else f"{entry['runs']:,} runs"
+    told = f"- {entry['model']}, batches of {entry['batch_size']}, {runs}: {entry['way']}"
+    told = f"{told}, {speeds[entry['way']]:,.0f} updates/s in a process{f' ({others})' if others else ''}"
+    return told.replace("by_hand", "by hand")
 
 
 def duration(seconds: float) -> str:
@@ -115,9 +130,9 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def _missing(planned: Planned, out: Path) -> list[str]:
+def _store(out: Path) -> Store | None:
     from shattering.store.store import Store
 
     if not out.exists() or not any(out.iterdir()):
-        return planned.plan.digests
-    return Store.open(out, write=False).missing(planned.plan.digests)
+        return None
+    return Store.open(out, write=False)

@@ -23,9 +23,11 @@ from cyclopts.exceptions import (
 from shattering import __version__
 from shattering.cli.listing import list_registered
 from shattering.cli.output import Interrupted, StdoutClosed, discard_stdout, tell
+from shattering.cli.query import query
 from shattering.cli.reading import compare, report, show
 from shattering.cli.run import run
 from shattering.cli.shatter import shatter
+from shattering.cli.sweep import sweep
 from shattering.core.errors import ShatteringError, SpecError, StoreError, nearest
 from shattering.execution.signals import die_by
 
@@ -65,10 +67,12 @@ app = App(
 )
 app.command(list_registered, name="list")
 app.command(run)
+app.command(sweep)
 app.command(shatter)
 app.command(report)
 app.command(compare)
 app.command(show)
+app.command(query)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

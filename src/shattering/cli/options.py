@@ -43,7 +43,9 @@ class RunOptions:
     scale: Literal["smoke", "small", "paper"] = "small"
     seeds: int | None = None
     models: tuple[str, ...] = ()
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray", "slurm"] = "local"
+    address: str | None = None
+    slurm: tuple[str, ...] = ()
     out: Path = Path("runs")
     device: Literal["cpu", "cuda"] = "cpu"
     jobs: int | None = None
@@ -112,6 +114,8 @@ def _converted(name: str, setting: Setting) -> Any:
 
     if name == "models":
         return _models(setting.value, setting.place)
+    if name == "slurm":
+        return (setting.value,) if isinstance(setting.value, str) else tuple(setting.value)
     value = setting.value
     try:
         return TypeAdapter(_types()[name]).validate_python(value)
@@ -135,7 +139,8 @@ def _types() -> dict[str, Any]:
         "data_dir": path,
         "scale": Scale,
         "seeds": count,
-        "engine": Literal["local"],
+        "engine": Literal["local", "ray", "slurm"],
+        "address": text,
         "out": path,
         "device": Literal["cpu", "cuda"],
         "jobs": count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.cli.options import COMMON, Common
 from shattering.cli.output import emit, emit_json, tell
@@ -13,6 +13,10 @@ from shattering.core.errors import SpecError, StoreError
 if TYPE_CHECKING:
     from shattering.core.plan import Plan
     from shattering.store.store import Store
+
+
+MANY, FIRST = 200, 40
+"""Where more than so many runs are to be listed for people, only the first few are."""
 
 
 def report(folder: str, /, *, common: Common = COMMON) -> None:
@@ -64,7 +68,16 @@ def compare(*folders: str, paper: str | None = None, study: str | None = None, c
         emit(render_comparison(comparison))
 
 
-def show(folder: str, run: str | None = None, /, *, common: Common = COMMON) -> None:
+def show(
+    folder: str,
+    run: str | None = None,
+    /,
+    *,
+    where: str | None = None,
+    status: Literal["done", "not_fitted", "diverged", "failed", "cancelled"] | None = None,
+    limit: int | None = None,
+    common: Common = COMMON,
+) -> None:
     """List the runs of a store, or tell everything about one.
 
     Parameters
@@ -73,12 +86,33 @@ def show(folder: str, run: str | None = None, /, *, common: Common = COMMON) -> 
         The store.
     run
         A run's name, or any unique beginning of it; without it, all are listed.
+    where
+        Only runs that meet this condition, in SQL on the columns that `shattering query DIR` lists, such as
+        "training.learning_rate > 0.01 AND last.test_accuracy < 0.9".
+    status
+        Only runs that ended so.
+    limit
+        Runs at most; without it, 40 where there are more than 200, all with --json.
     """
+    from shattering.core.record import Status
     from shattering.report.show import describe_run, describe_runs, render_run, render_runs
     from shattering.store.store import Store
 
     store = Store.open(Path(folder), write=False)
-    described = describe_runs(store) if run is None else describe_run(store, run)
+    if run is None:
+        if limit is not None and limit < 1:
+            raise SpecError("option-wrong-value", f"--limit {limit} is too small; give a whole number from 1 up.")
+        chosen = None if status is None else Status(status)
+        most = limit if limit is not None or common.json else MANY
+        described = describe_runs(store, where=where, status=chosen, limit=most)
+        if limit is None and described["matching"] > MANY and not common.json:
+            described["runs"] = described["runs"][:FIRST]
+        store.index.save()
+    else:
+        if where is not None or status is not None or limit is not None:
+            told = f"--where, --status and --limit choose among runs, and {run!r} is one; leave them out."
+            raise SpecError("conflicting-options", told)
+        described = describe_run(store, run)
     if common.json:
         emit_json(described)
     else:
@@ -115,8 +149,12 @@ def _opened(folder: Path, common: Common) -> tuple[Store, list[Plan]]:
 
 def _reported(store: Store, plan: Plan, seconds: float, common: Common) -> dict[str, Any]:
     """The summary of a plan; its HTML report is written where the store may be written."""
-    from shattering.report.html import write_report
-    from shattering.report.summary import summarise
+    if plan.sweep is not None:
+        from shattering.report.sweep_html import summarise_sweep as summarise
+        from shattering.report.sweep_html import write_sweep as write_report
+    else:
+        from shattering.report.html import write_report
+        from shattering.report.summary import summarise
 
     if store.write:
         write_report(store, plan, seconds=seconds)
@@ -127,7 +165,10 @@ def _reported(store: Store, plan: Plan, seconds: float, common: Common) -> dict[
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from shattering.report.terminal import render
+    if "sweep" in summary:
+        from shattering.report.sweep_terminal import render_sweep as render
+    else:
+        from shattering.report.terminal import render
 
     emit(render(summary))
 

@@ -40,7 +40,9 @@ def run(
     models: Annotated[Words, Parameter(metavar="A,B")] = None,
     assignments: Annotated[Words, Parameter(name="--set", metavar="FIELD=VALUE")] = None,
     config: Annotated[str | None, Parameter(metavar="FILE")] = None,
-    engine: Annotated[str | None, Parameter(metavar="local")] = None,
+    engine: Annotated[str | None, Parameter(metavar="local|ray|slurm")] = None,
+    address: Annotated[str | None, Parameter(metavar="auto|HOST:PORT")] = None,
+    slurm: Annotated[Words, Parameter(metavar="KEY=VALUE")] = None,
     out: Annotated[str | None, Parameter(metavar="DIR")] = None,
     device: Annotated[str | None, Parameter(metavar="cpu|cuda")] = None,
     jobs: Annotated[str | None, Parameter(metavar="N")] = None,
@@ -70,7 +72,11 @@ def run(
     config
         YAML file of such fields, with the options of this command under the key run; the command line wins.
     engine
-        Where runs are carried out. Default: local.
+        Where runs are carried out: processes of this machine, Ray, or Slurm. Default: local.
+    address
+        With --engine ray: a running cluster. Default: one on this machine, for as long as the command runs.
+    slurm
+        With --engine slurm: a setting such as partition=cpu or timeout_min=120. Repeat it for more.
     out
         Folder of the results. Default: runs.
     device
@@ -87,6 +93,7 @@ def run(
     from shattering.core.config import Config, read_config
     from shattering.core.study import find_study
     from shattering.execution.distributed import is_first, launch_command, launched
+    from shattering.execution.engines import check_choice
 
     switches = {"keep_weights": keep_weights, "yes": yes}
     given: dict[str, str | list[str] | None] = {
@@ -96,6 +103,8 @@ def run(
         "seeds": seeds,
         "models": models,
         "engine": engine,
+        "address": address,
+        "slurm": slurm,
         "out": out,
         "device": device,
         "jobs": jobs,
@@ -105,6 +114,7 @@ def run(
     fields = resolve_fields(assignments or [], settings)
     _check_size(options.seeds or 0, yes)
     check_out(options.out)
+    check_choice(options.engine, options.address, options.slurm)
     name = find_study(study).name
     command = command_line(["run", name], {**given, "set": assignments, "config": config}, switches)
     if (processes := launched()) > 1:
@@ -118,8 +128,11 @@ def run(
     _check_size(len(planned.plan.specs), yes)
     if dry_run:
         from shattering.cli.dry_run import describe, describe_text
+        from shattering.execution.engines import too_small
 
         described = describe(planned, options.out, options.jobs)
+        if note := too_small(options.engine, described["seconds"]):
+            tell(note)
         if common.json:
             emit_json(described)
         else:
@@ -153,14 +166,41 @@ def _carry_out(planned: Planned, options: RunOptions, common: Common) -> int:
         jobs=options.jobs,
         keep_weights=options.keep_weights,
         quiet=common.quiet,
+        **engine_of(planned, options, common),
     )
     return _reported(outcome, common)
+
+
+def engine_of(planned: Planned, options: RunOptions, common: Common) -> dict[str, Any]:
+    """What `run_plan` is to be told of the engine: nothing where it is the default.
+
+    Says on standard error where the engine's start-up costs more than the work.
+    """
+    if options.engine == "local":
+        return {}
+    from shattering.execution.engines import choose_engine, warning
+
+    heard = (lambda text: None) if common.quiet else tell
+    if not common.quiet and (note := warning(options.engine, planned, options.out, options.jobs)):
+        tell(note)
+    engine = choose_engine(
+        options.engine,
+        planned,
+        out=options.out,
+        address=options.address,
+        slurm=options.slurm,
+        jobs=options.jobs,
+        tell=heard,
+    )
+    return {"engine": engine}
 
 
 def _together(name: str, options: RunOptions, fields: dict[str, Any], command: str, yes: bool, common: Common) -> int:
     """What one of the processes that torchrun started does; the first of them reports."""
     from shattering.execution.distributed import run_together
 
+    if options.engine != "local":
+        raise SpecError("engine-together", f"--engine {options.engine} and torchrun exclude each other; leave one out.")
     if options.jobs is not None:
         raise SpecError("jobs-together", "--jobs and torchrun exclude each other: all processes share each run.")
 

@@ -81,7 +81,7 @@ def read_config(path: Path, options: tuple[str, ...]) -> Config:
             does not fit its field. The message begins with ``file:line:column``.
     """
     found: dict[str, Setting] = {}
-    for name, setting in _leaves(_tree(path, _text(path))):
+    for name, setting in leaves(_tree(path, _text(path))):
         if name in found:
             _repeated(name, setting.place, found[name].place)
         found[name] = setting
@@ -138,23 +138,37 @@ def _check_version(setting: Setting) -> None:
         _refuse("spec-newer-version", setting.place, told)
 
 
-def _text(path: Path) -> str:
+def read_tree(path: Path, option: str = "") -> Tree:
+    """The mapping in a YAML file, every scalar as it was written, each key with its place.
+
+    Args:
+        path: of the file; UTF-8, a byte-order mark is skipped.
+        option: the option that named it, for messages about the file itself.
+
+    Raises:
+        SpecError: the file is missing, too large, not UTF-8 or not plain YAML, or a key is repeated.
+    """
+    return _tree(path, _text(path, option))
+
+
+def _text(path: Path, option: str = "--config") -> str:
+    named = f"{option} {path}".strip()
     if path.is_dir():
-        raise SpecError("config-unreadable", f"--config {path} is a folder; name a YAML file.")
+        raise SpecError("config-unreadable", f"{named} is a folder; name a YAML file.")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise SpecError("config-missing", f"--config {path}: there is no such file; check its path.") from None
+        raise SpecError("config-missing", f"{named}: there is no such file; check its path.") from None
     except OSError as error:
-        raise SpecError("config-unreadable", f"--config {path} cannot be read: {error.strerror}; check it.") from None
+        raise SpecError("config-unreadable", f"{named} cannot be read: {error.strerror}; check it.") from None
     if len(content) > MAX_BYTES:
-        raise SpecError("config-too-large", f"--config {path} has over {MAX_BYTES} bytes; name a configuration file.")
+        raise SpecError("config-too-large", f"{named} has over {MAX_BYTES} bytes; name a configuration file.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} (0x{content[error.start]:02x})"
-        raise SpecError("config-not-utf8", f"--config {path}: {byte} is not UTF-8; save the file as UTF-8.") from None
+        raise SpecError("config-not-utf8", f"{named}: {byte} is not UTF-8; save the file as UTF-8.") from None
 
 
 Tree = dict[str, tuple[str, "Node"]]
@@ -220,10 +234,11 @@ def _node(event: Event, events: Iterator[Event], path: Path, depth: int) -> Node
     return entries
 
 
-def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    """What stands at the ends of a tree, by dotted name."""
     for key, (place, node) in tree.items():
         if isinstance(node, dict):
-            yield from _leaves(node, f"{prefix}{key}.")
+            yield from leaves(node, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", Setting(node, place)
 

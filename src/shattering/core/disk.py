@@ -55,10 +55,21 @@ class Disk:
         path.rmdir()
 
     def read(self, path: Path) -> bytes:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = [os.read(descriptor, os.fstat(descriptor).st_size + 1)]
+            while parts[-1]:  # a file may be longer than the system reads at once
+                parts.append(os.read(descriptor, 1 << 24))
+        finally:
+            os.close(descriptor)
+        return b"".join(parts)
 
     def names(self, path: Path) -> list[str]:
         return [entry.name for entry in path.iterdir()]
+
+    def inodes(self, path: Path) -> dict[str, int]:
+        with os.scandir(path) as entries:
+            return {entry.name: entry.inode() for entry in entries}
 
 
 active = Disk()

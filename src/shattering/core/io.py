@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from shattering.core.errors import StoreError
 
 SCRATCH = ".tmp-"
 """Beginning of the names of files and folders under construction."""
+
+_look = os.stat  # of a string: making a path of it takes longer than the call, and a resume makes 400,000 of them
 
 Payload = bytes | bytearray | memoryview
 Parts = tuple[Payload, ...]
@@ -61,6 +64,36 @@ def _all_names(folder: Path) -> list[str]:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return []
         raise
+
+
+def inodes(folder: Path) -> dict[str, int]:
+    """The names in a folder with their inodes, as the listing itself tells them; none where there is no such folder."""
+    try:
+        with told(folder, "Listing"):
+            return disk.active.inodes(folder)
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return {}
+        raise
+
+
+def state_of(folder: str, files: Iterable[str]) -> int | None:
+    """A number that is another one as soon as a file has been written to, replaced or moved; none where one is missing.
+
+    It is a hash of inodes, sizes and times of change. The times tell a changed file from an unchanged one, whatever
+    the clock says: they are never put in order.
+    """
+    facts: list[int] = []
+    try:
+        for name in files:
+            found = _look(f"{folder}/{name}")
+            facts += found.st_ino, found.st_size, found.st_ctime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        with told(Path(folder), "Looking into"):
+            raise error from None
+    return int.from_bytes(hashlib.blake2b(repr(facts).encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def make_folders(path: Path) -> None:
@@ -255,6 +288,25 @@ def _fill(descriptor: int, data: memoryview) -> None:
 def _discard(path: Path) -> None:
     with suppress(OSError):
         _remove(path)
+
+
+def create_log(folder: Path) -> tuple[int, Path]:
+    """Makes an empty log that nobody else has, locked as long as it is open; returns its descriptor and path."""
+    while True:
+        path = folder / f"log-{os.urandom(8).hex()}.jsonl"
+        with told(path):
+            descriptor = disk.active.create(path)
+        if _claim(descriptor):
+            return descriptor, path
+        os.close(descriptor)
+
+
+def append(descriptor: int, data: bytes, path: Path) -> None:
+    """Adds to the end of an open log, without a sync: for what can be made again. Raises `StoreError`."""
+    with told(path, f"Writing {len(data):,} bytes to"):
+        view = memoryview(data)
+        while len(view):
+            view = view[disk.active.write(descriptor, view) :]
 
 
 # Locks. `flock` belongs to the open file, and the kernel drops it when the last process that has it open is gone.

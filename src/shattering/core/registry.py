@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shattering.core.errors import ShatteringError, SpecError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -109,7 +113,7 @@ def check_fields(kind: str, name: str, fields: tuple[Field, ...], given: dict[st
     Returns the values converted to the annotated types, those equal to their default left out, so that a digest does
     not depend on whether a default was written down.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     from shattering.core.spec import Number, Truth, Whole
 
@@ -130,7 +134,7 @@ def check_fields(kind: str, name: str, fields: tuple[Field, ...], given: dict[st
                 )
             continue
         try:
-            value = TypeAdapter(strict.get(entry.annotation, entry.annotation)).validate_python(given[entry.name])
+            value = _adapter(strict.get(entry.annotation, entry.annotation)).validate_python(given[entry.name])
         except ValidationError as error:
             problem = error.errors()[0]["msg"].removeprefix("Value error, ")
             place = f"{kind}.fields.{entry.name}"
@@ -141,3 +145,11 @@ def check_fields(kind: str, name: str, fields: tuple[Field, ...], given: dict[st
         if entry.required or value != entry.default:
             values[entry.name] = value
     return values
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    """Made once for each type: a sweep checks as many values as it has runs."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)

@@ -17,6 +17,9 @@ NUMERICS_VERSION = 1
 SPEC_VERSION = 1
 """Layout of the spec itself; a store written by a newer layout is refused."""
 
+WATCHED = "watched:"
+"""Begins the model's name where a training was watched, not run, by this program; its ``training`` says nothing."""
+
 
 def _number(value: object) -> object:
     if isinstance(value, bool):

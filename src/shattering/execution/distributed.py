@@ -18,10 +18,11 @@ from shattering.core.spec import RunSpec
 
 if TYPE_CHECKING:
     from shattering.core.record import Record, Row
+    from shattering.execution.driver import Listener
     from shattering.execution.messages import Job, Message
     from shattering.execution.plan import Planned
     from shattering.execution.run import Checkpoints, Control
-    from shattering.execution.study import Listener, Outcome
+    from shattering.execution.study import Outcome
     from shattering.training.parallel import Team
 
 PATIENCE = timedelta(hours=6)

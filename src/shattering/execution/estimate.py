@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from shattering.core.spec import RunSpec
+from shattering.core.study import DataFacts
 from shattering.data.dataset import Splits
 from shattering.execution.provenance import peak_bytes
 from shattering.learners.registry import is_learner
 
+if TYPE_CHECKING:
+    from shattering.execution.ways import Choice
+
 TIMED_EXAMPLES = 64
 """Enough that the fixed cost of a step is small, few enough that the slowest network takes seconds."""
+
+MEASURED_EXAMPLES = 5000
+"""Training examples that ways of making updates are measured on, where there are so many."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,14 @@ def shape_of(spec: RunSpec) -> str:
         return f"{part.model} {part.compute} {part.data.crop} {part.corruption}"
     update = f"{training.optimizer} {training.augmentation} {training.gradient} {training.winsorize} {training.loss}"
     return f"{part.model} {part.compute} {part.data.crop} {part.data.image_size} {update}"
+
+
+def shape_key(spec: RunSpec, facts: DataFacts) -> str:
+    """What two runs must share to be trained the same way: network, batch, arithmetic, and the data's shape."""
+    size, _ = spec.sizes(facts.train_size, facts.test_size)
+    seen = min(size, MEASURED_EXAMPLES)
+    text = f"{shape_of(spec)} {spec.training.batch_size} {facts.input_shape} {facts.num_classes} {seen}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 TIMED_FIT = 1000
@@ -151,6 +168,7 @@ class Estimate:
         seconds: expected wall-clock time on ``jobs`` processes.
         peak_bytes: memory of all processes together.
         jobs: number of processes.
+        choices: the ways of making updates that were chosen by measurement.
     """
 
     runs: int
@@ -159,6 +177,7 @@ class Estimate:
     seconds: float
     peak_bytes: int
     jobs: int
+    choices: tuple[Choice, ...] = ()
 
 
 def _gradient_examples(spec: RunSpec, train_size: int) -> float:
@@ -175,6 +194,7 @@ def predict(
     expected_steps: Callable[[RunSpec], int],
     sizes: tuple[int, int],
     jobs: int,
+    step_seconds: Callable[[RunSpec], float | None] = lambda spec: None,
 ) -> Estimate:
     """Adds up the runs: training steps, evaluations at the expected snapshots, start-up of the processes.
 
@@ -184,6 +204,7 @@ def predict(
         expected_steps: the study's experience of how long a run lasts.
         sizes: of the whole training and test split.
         jobs: number of processes.
+        step_seconds: of one update, where its way was measured; none: the plain way's speed counts.
     """
     from shattering.training.schedule import is_snapshot, log_spaced_steps, steps_per_epoch
 
@@ -200,8 +221,9 @@ def predict(
         logarithmic = log_spaced_steps(spec.measures, expected)
         snapshots = 1 + sum(is_snapshot(spec.measures, logarithmic, step, epoch) for step in range(expected))
         steps += expected
+        plain = speed.fixed_seconds + speed.example_seconds * min(training.batch_size, train_size)
         durations.append(
-            expected * (speed.fixed_seconds + speed.example_seconds * min(training.batch_size, train_size))
+            expected * (step_seconds(spec) or plain)
             + snapshots * (train_size + test_size) * speed.evaluation_seconds
             + snapshots * _gradient_examples(spec, train_size) * speed.example_seconds
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def _both(planned: Planned) -> tuple[Dataset, Dataset]:
     return planned.splits.train, planned.splits.test
 
 
-def _one_per_corruption(specs: tuple[RunSpec, ...]) -> list[RunSpec]:
+def _one_per_corruption(specs: Sequence[RunSpec]) -> list[RunSpec]:
     chosen: dict[str, RunSpec] = {}
     for spec in sorted(specs, key=lambda spec: label_level(spec) or 0.0):
         chosen.setdefault(f"{spec.corruption}", spec)

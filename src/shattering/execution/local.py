@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,22 +33,53 @@ def hang_seconds() -> float:
     return float(os.environ.get("SHATTERING_HANG_SECONDS", "600"))
 
 
+QUEUED = 8
+"""Short jobs that a worker has at most, the one it does among them: few enough that its pipe holds those that wait."""
+
+QUEUED_SECONDS = 0.5
+"""A worker is given about so much work ahead, so that it need not wait until the last record is on the disk."""
+
+
 @dataclass
 class _Worker:
+    """A process and its jobs: it does the first of them, the others wait in its pipe."""
+
     process: Any
     connection: Connection
     beat: Any
-    job: Job | None = None
+    jobs: deque[Job] = field(default_factory=deque)
+    began: float = 0.0
+    job_seconds: float = math.inf
     beats_before: int = 0
     last_beat: int = 0
     looked_at: float = field(default_factory=time.monotonic)
     silent_seconds: float = 0.0
     gone: bool = False
 
+    @property
+    def room(self) -> int:
+        """How many more jobs it can be given."""
+        return max(1, min(QUEUED, int(QUEUED_SECONDS / self.job_seconds))) - len(self.jobs)
+
     def give(self, job: Job) -> None:
-        self.job, self.looked_at, self.silent_seconds = job, time.monotonic(), 0.0
-        self.beats_before = self.last_beat = self.beat.value
+        self.jobs.append(job)
+        if len(self.jobs) == 1:
+            self._begin()
         self.connection.send(job)
+
+    def ended(self) -> None:
+        """The first of its jobs has ended, and it goes on with the next."""
+        self.jobs.popleft()
+        # The slowest of late: after one long job, no others are made to wait behind the next.
+        lasted = max(time.monotonic() - self.began, 1e-3)
+        self.job_seconds = lasted if math.isinf(self.job_seconds) else max(lasted, 0.8 * self.job_seconds)
+        if self.jobs:
+            self._begin()
+
+    def _begin(self) -> None:
+        self.began = self.looked_at = time.monotonic()
+        self.silent_seconds = 0.0
+        self.beats_before = self.last_beat = self.beat.value
 
     def hangs(self) -> bool:
         now = time.monotonic()
@@ -89,7 +121,7 @@ def run_jobs(
     context = multiprocessing.get_context("spawn")
     stop = context.RawValue("i", 0)
     crew: list[_Worker] = []
-    begun: dict[str, int] = {}
+    lost: dict[str, int] = {}
     again: list[Job] = []
     stop_by = math.inf
 
@@ -106,19 +138,24 @@ def run_jobs(
             if should_stop() and not stop.value:
                 stop.value, stop_by = 1, time.monotonic() + STOP_SECONDS
             while not stop.value:
-                idle = next((worker for worker in crew if worker.job is None), None)
-                if idle is None and len(crew) >= workers:
+                # Whoever has least to do; a new worker rather than one that has anything.
+                least = min(crew, key=lambda worker: len(worker.jobs), default=None)
+                if least is None or (least.jobs and len(crew) < workers):
+                    least = None
+                elif least.room <= 0:
                     break
                 job = again.pop() if again else take()
                 if job is None:
                     break
-                if idle is None:
-                    idle = hire()
-                    crew.append(idle)
-                begun[job.key] = begun.get(job.key, 0) + 1
-                with suppress(BrokenPipeError, OSError):  # a dead worker is found below, with its job
-                    idle.give(job)
-            busy = [worker for worker in crew if worker.job is not None]
+                if job.parent is not None and least is not None and least.jobs:
+                    again.append(job)  # too large to wait in a pipe, which both ends would then wait for
+                    break
+                if least is None:
+                    least = hire()
+                    crew.append(least)
+                with suppress(BrokenPipeError, OSError):  # a dead worker is found below, with its jobs
+                    least.give(job)
+            busy = [worker for worker in crew if worker.jobs]
             if not busy and (stop.value or not (again or unfinished())):
                 yield from (Interrupted(job.key) for job in again)
                 return
@@ -130,26 +167,27 @@ def run_jobs(
                     worker.gone = True
                     continue
                 if isinstance(message, Ended | Answered | Interrupted | Broke):
-                    worker.job = None
+                    worker.ended()
                 yield message
-            for worker in [worker for worker in crew if worker.job is not None]:
+            for worker in [worker for worker in crew if worker.jobs]:
                 hung = worker.hangs()
                 if not (worker.gone or hung or time.monotonic() > stop_by):
                     continue
                 if worker.gone:
                     worker.process.join(timeout=1)
-                job, code = worker.job, worker.process.exitcode
+                (job, *others), code = worker.jobs, worker.process.exitcode
                 worker.kill()
                 crew.remove(worker)
-                assert job is not None
-                if begun[job.key] < tries and not stop.value:
-                    again.append(job)
-                elif stop.value:
+                again += others  # they had not begun
+                lost[job.key] = lost.get(job.key, 0) + 1
+                if stop.value:
                     yield Interrupted(job.key)
+                elif lost[job.key] < tries:
+                    again.append(job)
                 else:
-                    yield _gave_up(job, code, hung, begun[job.key])
+                    yield _gave_up(job, code, hung, lost[job.key])
     finally:
-        idle_ones = [worker for worker in crew if worker.job is None]
+        idle_ones = [worker for worker in crew if not worker.jobs]
         for worker in idle_ones:
             with suppress(BrokenPipeError, OSError):
                 worker.connection.send(None)

@@ -14,8 +14,9 @@ class Job:
     """A piece of work for a worker.
 
     Args:
-        kind: ``run`` trains and measures; ``check`` looks at a user's model; ``time`` measures the speed of a step.
-        key: the run's digest, or the model's name.
+        kind: ``run`` trains and measures; ``check`` looks at a user's model; ``time`` measures the speed of a step;
+            ``calibrate`` that of every way of making updates.
+        key: the run's digest, the model's name, or what runs of one shape share.
         spec: the run's spec as JSON.
         data: what to load, as given to `load_data`.
         data_dir: where to look for it.
@@ -23,6 +24,7 @@ class Job:
         store: folder of the store that keeps the run's checkpoints; none: keep none.
         keep_weights: whether to send the final weights.
         parent: the record of the run whose examples this one selects from; none where it selects none.
+        way: of making updates, one of `shattering.training.ways.WAYS`.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class Job:
     store: Path | None = None
     keep_weights: bool = False
     parent: Record | None = None
+    way: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a ``check`` or ``time`` found."""
+    """What a ``check``, ``time`` or ``calibrate`` found."""
 
     key: str
     facts: Any

@@ -16,11 +16,11 @@ from typing import Any, Literal
 from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError, StoreError, nearest
 from shattering.core.plan import Plan
 from shattering.core.registry import check_fields
-from shattering.core.spec import AT_ONCE, RunSpec, override
+from shattering.core.spec import AT_ONCE, CorruptionSpec, ModelSpec, RunSpec, override
 from shattering.core.study import SCALES, DataFacts, Request, Scale, Study, find_study
 from shattering.data.dataset import Splits
 from shattering.data.memory import amount, available_bytes
-from shattering.execution.estimate import shape_of
+from shattering.execution.estimate import shape_key, shape_of
 from shattering.execution.local import run_jobs
 from shattering.execution.messages import Answered, Broke, Job
 
@@ -52,8 +52,10 @@ class Planned:
 
     def job(self, kind: str, spec: RunSpec, **extra: Any) -> Job:
         """A job for a worker."""
-        key = {"run": spec.digest, "time": shape_of(spec)}.get(kind, spec.model.name)
-        fingerprint = self.plan.request.data.fingerprint
+        facts = self.plan.request.data
+        keys = {"run": lambda: spec.digest, "time": lambda: shape_of(spec), "calibrate": lambda: shape_key(spec, facts)}
+        key = keys[kind]() if kind in keys else spec.model.name
+        fingerprint = facts.fingerprint
         return Job(kind, key, spec.to_json(), self.data, self.data_dir, fingerprint, **extra)
 
 
@@ -91,15 +93,13 @@ def plan_study(
         raise SpecError("scale-unknown", f"There is no scale {scale!r}; choose one of: {', '.join(SCALES)}.")
     if seeds is not None and (isinstance(seeds, bool) or seeds < 1):
         raise SpecError("seeds-too-few", f"--seeds {seeds} plans no run; give at least 1 (3 or more for intervals).")
-    _require_device(device)
+    require_device(device)
     from shattering.data.load import load_data
-    from shattering.execution.selection import require_examples
-    from shattering.training.streaming import require_streamable
 
     if data is None:
         data = EMBEDDED if EMBEDDED in study.datasets else study.datasets[0]
     overrides = dict(overrides or {})
-    _require_knowledge(models, overrides)
+    require_knowledge(models, overrides)
     streamed = study.streamed or overrides.get("data.image_size") not in (None, "none", "null")
     splits = load_data(data, data_dir, streamed=streamed)
     request = Request(scale, splits.facts, seeds, models, device)
@@ -110,16 +110,24 @@ def plan_study(
     planned = Planned(
         study, Plan(study.name, request, tuple(unique.values()), overrides, command), splits, data, data_dir
     )
-    for spec in {f"{spec.data} {spec.training.batch_size} {spec.selection}": spec for spec in unique.values()}.values():
+    require_feasible(splits, list(unique.values()))
+    return with_sources(planned)
+
+
+def require_feasible(splits: Splits, specs: list[RunSpec]) -> None:
+    """Raises `DataError`, `SpecError` or `StoreError` where the data or the memory do not suffice for a run."""
+    from shattering.execution.selection import require_examples
+    from shattering.training.streaming import require_streamable
+
+    for spec in {f"{spec.data} {spec.training.batch_size} {spec.selection}": spec for spec in specs}.values():
         require_examples(splits, spec)
-    for spec in unique.values():
-        _require_memory(spec, request.data)
+    for spec in specs:
+        _require_memory(spec, splits.facts)
         require_streamable(splits.train, spec)
-    return _with_sources(planned)
 
 
-def _require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> None:
-    """Unknown names and fields are told before any data are read."""
+def require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> None:
+    """Raises `SpecError` for unknown names and fields, before any data are read."""
     if overrides:
         override(RunSpec(), overrides)
     for model in models:
@@ -142,10 +150,8 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
 
     ``overrides`` are dotted fields that the user set, on the run and on its parents.
     """
-    from shattering.corruptions.registry import corruptions, require_fraction
-    from shattering.learners.registry import is_learner, learner_fields, learners
+    from shattering.learners.registry import is_learner
     from shattering.measures.registry import measures
-    from shattering.models.registry import models, resolved_fields
 
     if overrides:
         spec = override(spec, dict(overrides))
@@ -153,7 +159,7 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
         parent = resolved(spec.selection.parent, request, overrides)
         spec = spec.model_copy(update={"selection": spec.selection.model_copy(update={"parent": parent})})
     if spec.compute.device == "cuda" and request.device == "cpu":
-        _require_device("cuda")
+        require_device("cuda")
     if spec.compute.dtype == "bfloat16" and spec.compute.device == "cpu":
         raise SpecError(
             "spec-bfloat16-cpu", "compute.dtype=bfloat16 needs a GPU; use --device cuda, or float32 on the CPU."
@@ -162,22 +168,10 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
         from shattering.training.update import refuse_ranks_in_half_precision
 
         refuse_ranks_in_half_precision(spec)
-    entry = corruptions.get(spec.corruption.name)
-    fields = check_fields("corruption", entry.name, entry.fields, spec.corruption.fields)
-    if entry.name == "label_file":
-        from shattering.corruptions.label_file import read_label_file
-
-        fields["sha256"] = hashlib.sha256(read_label_file(fields["path"])).hexdigest()
-    if "p" in fields:
-        require_fraction("p", fields["p"])
-    model = spec.model
-    if is_learner(model.name):
+    corruption = resolved_corruption(spec.corruption)
+    if is_learner(spec.model.name):
         _require_learnable(spec)
-        fields_given = learner_fields(learners.get(model.name), model.fields)
-        model = model.model_copy(update={"fields": fields_given})
-    elif ":" not in model.name:
-        _require_model(model.name)
-        model = model.model_copy(update={"fields": resolved_fields(models.get(model.name), model.fields)})
+    model = resolved_model(spec.model)
     for measure in spec.measures.names:
         if measures.get(measure).gradient_passes > 0 and spec.compute.dtype == "bfloat16":
             raise SpecError(
@@ -188,10 +182,38 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
     return spec.model_copy(
         update={
             "data": spec.data.model_copy(update={"name": request.data.name, "fingerprint": request.data.fingerprint}),
-            "corruption": spec.corruption.model_copy(update={"fields": fields}),
+            "corruption": corruption,
             "model": model,
         }
     )
+
+
+def resolved_corruption(corruption: CorruptionSpec) -> CorruptionSpec:
+    """The corruption with its name and fields checked, those at their default left out."""
+    from shattering.corruptions.registry import corruptions, require_fraction
+
+    entry = corruptions.get(corruption.name)
+    fields = check_fields("corruption", entry.name, entry.fields, corruption.fields)
+    if entry.name == "label_file":
+        from shattering.corruptions.label_file import read_label_file
+
+        fields["sha256"] = hashlib.sha256(read_label_file(fields["path"])).hexdigest()
+    if "p" in fields:
+        require_fraction("p", fields["p"])
+    return corruption.model_copy(update={"fields": fields})
+
+
+def resolved_model(model: ModelSpec) -> ModelSpec:
+    """The model with its name and fields checked, those at their default left out; a user's own as it is."""
+    from shattering.learners.registry import is_learner, learner_fields, learners
+    from shattering.models.registry import models, resolved_fields
+
+    if is_learner(model.name):
+        return model.model_copy(update={"fields": learner_fields(learners.get(model.name), model.fields)})
+    if ":" in model.name:
+        return model
+    _require_model(model.name)
+    return model.model_copy(update={"fields": resolved_fields(models.get(model.name), model.fields)})
 
 
 def _require_learnable(spec: RunSpec) -> None:
@@ -238,7 +260,8 @@ def _require_memory(spec: RunSpec, facts: DataFacts) -> None:
 
 
 @lru_cache
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Raises `StoreError` where the device is not there."""
     if device == "cpu":
         return
     import torch
@@ -247,7 +270,7 @@ def _require_device(device: str) -> None:
         raise StoreError("device-absent", "There is no CUDA device that this PyTorch can use; run with --device cpu.")
 
 
-def _with_sources(planned: Planned) -> Planned:
+def with_sources(planned: Planned) -> Planned:
     """Looks at the user's models in a worker, where they can do no harm, and fills in the hashes of their source."""
     users = {spec.model.name: spec for spec in planned.plan.specs if ":" in spec.model.name}
     if not users:

@@ -6,6 +6,7 @@ import datetime
 import platform
 import resource
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+@cache
 def processor() -> str:
     """The processor's name where the system tells it."""
     try:

@@ -33,6 +33,7 @@ from shattering.training.examples import Examples, cropped, prepare, torch_dtype
 from shattering.training.loop import Snapshot, train
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
 from shattering.training.update import build_optimizer
+from shattering.training.ways import PLAIN, build_stepper, forced_way
 
 if TYPE_CHECKING:
     from shattering.gradients.engine import Engine
@@ -63,6 +64,7 @@ class Control:
         checkpoint_seconds: at least so long between two of them.
         pieces: where a learner keeps its unfinished work; none: nowhere.
         team: the processes that train together; none: this one alone.
+        way: of making updates; a run that cannot go it goes the plain one, and says so.
     """
 
     should_stop: Callable[[], bool] = lambda: False
@@ -72,6 +74,7 @@ class Control:
     checkpoint_seconds: float = 20.0
     pieces: Pieces | None = None
     team: Team | None = None
+    way: str = PLAIN
 
 
 def corrupted(splits: Splits, spec: RunSpec, parent: Record | None = None) -> Splits:
@@ -124,23 +127,7 @@ def execute(
         training.resume()
         ending = training.go_on()
         summary = training.summary(both.train)
-    fitted = training.progress.fitted
-    status = Status.DIVERGED if ending.ending == "diverged" else Status.DONE if fitted else Status.NOT_FITTED
-    record = Record(
-        spec=spec,
-        status=status,
-        rows=tuple(training.rows),
-        summary=summary,
-        units=_units(spec),
-        weights_sha256=None if status is Status.DIVERGED else weights_sha256(arrays_of(model)),
-        examples={} if status is Status.DIVERGED else training.example_columns(both.train),
-        provenance={
-            **provenance(spec),
-            "seconds": round(training.seconds_before + time.monotonic() - began, 3),
-            "nondeterministic": sorted(set(nondeterministic)),
-        },
-    )
-    return record, model
+    return training.record(ending, both.train, summary, time.monotonic() - began, nondeterministic), model
 
 
 class _Training:
@@ -159,11 +146,16 @@ class _Training:
         self.columns: dict[str, NDArray[Any]] = {}
         self.gradient_rows = _gradient_rows(spec, len(examples)).to(examples.labels.device)
         self.engine: Engine | None = None
+        self.way: dict[str, str] = {}
         self.began = self.saved = time.monotonic()
         self.seconds_before = 0.0
 
     def go_on(self) -> Snapshot:
         """Trains to the end; on `Stopped`, saves a checkpoint and passes it on."""
+        wanted = forced_way() or self.control.way
+        # Only now: a checkpoint that was taken up has brought the optimizer's state with it.
+        stepper, way, reason = build_stepper(wanted, self.model, self.optimizer, self.examples, self.spec)
+        self.way = {"stepper": way} if reason is None else {"stepper": way, f"not {wanted}": reason}
         try:
             for snapshot in train(
                 self.model,
@@ -171,10 +163,12 @@ class _Training:
                 self.examples,
                 self.spec,
                 self.progress,
+                stepper=stepper,
                 on_step=self._on_step,
                 should_stop=self.control.should_stop,
             ):
                 self._see(snapshot)
+            self.way |= getattr(stepper, "facts", {})  # what a stepper has found out about itself meanwhile
             return snapshot
         except Stopped:
             self._save()
@@ -284,6 +278,33 @@ class _Training:
             self.progress, self.rows = checkpoint.progress, list(checkpoint.rows)
             self.steps_to_fit, self.epochs_to_fit, self.seconds_before = checkpoint.extra["facts"]
             return
+
+    def record(
+        self,
+        ending: Snapshot,
+        train_split: Dataset,
+        summary: dict[str, float | int | None],
+        seconds: float,
+        nondeterministic: list[str],
+    ) -> Record:
+        """The record of a training that has ended; it took ``seconds`` since it was taken up."""
+        fitted = self.progress.fitted
+        status = Status.DIVERGED if ending.ending == "diverged" else Status.DONE if fitted else Status.NOT_FITTED
+        return Record(
+            spec=self.spec,
+            status=status,
+            rows=tuple(self.rows),
+            summary=summary,
+            units=_units(self.spec),
+            weights_sha256=None if status is Status.DIVERGED else weights_sha256(arrays_of(self.model)),
+            examples={} if status is Status.DIVERGED else self.example_columns(train_split),
+            provenance={
+                **provenance(self.spec),
+                "seconds": round(self.seconds_before + seconds, 3),
+                "nondeterministic": sorted(set(nondeterministic)),
+                **self.way,
+            },
+        )
 
     def summary(self, train_split: Dataset) -> dict[str, float | int | None]:
         """The run as a whole."""

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +38,10 @@ def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
     import torch
 
     torch.set_num_threads(1)
+
+    def alive() -> None:
+        beat.value += 1
+
     while True:
         try:
             job: Job | None = connection.recv()
@@ -45,26 +50,48 @@ def work(connection: Connection, stop: Any, beat: Any, driver: int) -> None:
         if job is None:
             return
         try:
-            connection.send(_do(job, connection, stop, beat))
+            connection.send(carry_out(job, alive=alive, stopped=lambda: bool(stop.value), tell=connection.send))
         except (BrokenPipeError, OSError):
             return
 
 
-def _do(job: Job, connection: Connection, stop: Any, beat: Any) -> Message:
+def carry_out(
+    job: Job,
+    *,
+    splits: Any = None,
+    alive: Callable[[], None] = lambda: None,
+    stopped: Callable[[], bool] = lambda: False,
+    tell: Callable[[Message], None] = lambda message: None,
+) -> Message:
+    """Does one job in this process, whoever handed it out.
+
+    Args:
+        job: what to do.
+        splits: the data, whose fingerprint the caller has checked; none: they are loaded here.
+        alive: called at every sign of life.
+        stopped: whether the user asked to stop; a run then saves a checkpoint and ends as `Interrupted`.
+        tell: hears what there is to see meanwhile.
+
+    Returns:
+        What became of it: `Ended`, `Answered`, `Interrupted` or `Broke`; no exception leaves.
+    """
     import shattering.execution.run  # noqa: F401 (slow to import; the driver's patience begins with the first beat)
 
-    def alive(*_: object) -> None:
-        beat.value += 1
-
     try:
-        streamed = RunSpec.from_json(job.spec).data.image_size is not None
-        splits = _splits(job.data, job.data_dir, job.fingerprint, streamed)
+        if stopped():
+            return Interrupted(job.key)
+        if splits is None:
+            streamed = RunSpec.from_json(job.spec).data.image_size is not None
+            splits = _splits(job.data, job.data_dir, job.fingerprint, streamed)
         alive()
-        if job.kind == "check":
-            return Answered(job.key, _check(job, splits))
-        if job.kind == "time":
-            return Answered(job.key, _time(job, splits))
-        return _run(job, splits, connection, stop, alive)
+        match job.kind:
+            case "check":
+                return Answered(job.key, _check(job, splits))
+            case "time":
+                return Answered(job.key, _time(job, splits))
+            case "calibrate":
+                return Answered(job.key, _calibrate(job, splits))
+        return _run(job, splits, alive, stopped, tell)
     except Stopped:
         return Interrupted(job.key)
     except ShatteringError as error:
@@ -97,7 +124,13 @@ def _unexpected(job: Job, error: BaseException) -> Broke:
     return Broke(job.key, "run-raised", f"The run raised {told}{place}; see the traceback with --debug.", 1)
 
 
-def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -> Message:
+def _run(
+    job: Job,
+    splits: Any,
+    alive: Callable[[], None],
+    stopped: Callable[[], bool],
+    tell: Callable[[Message], None],
+) -> Message:
     from shattering.execution.run import Control, execute
     from shattering.learners.registry import is_learner
 
@@ -113,19 +146,20 @@ def _run(job: Job, splits: Any, connection: Connection, stop: Any, alive: Any) -
         alive()
         if time.monotonic() - told > 0.2:  # a table nobody can read faster
             told = time.monotonic()
-            connection.send(Saw(job.key, row))
+            tell(Saw(job.key, row))
 
     def should_stop() -> bool:
         alive()  # asked between the batches of an evaluation, too, which may be long
-        return bool(stop.value)
+        return stopped()
 
     control = Control(
         should_stop=should_stop,
-        beat=alive,
+        beat=lambda step: alive(),
         saw=saw,
         checkpoints=checkpoints,
         checkpoint_seconds=float(os.environ.get("SHATTERING_CHECKPOINT_SECONDS", "20")),
         pieces=checkpoints,
+        way=job.way,
     )
     spec = RunSpec.from_json(job.spec)
     if is_learner(spec.model.name):
@@ -177,6 +211,12 @@ def _time(job: Job, splits: Any) -> Any:
 
     spec = RunSpec.from_json(job.spec)
     return (time_fit if is_learner(spec.model.name) else time_step)(spec, splits)
+
+
+def _calibrate(job: Job, splits: Any) -> Any:
+    from shattering.execution.calibration import updates_per_second
+
+    return updates_per_second(RunSpec.from_json(job.spec), splits)
 
 
 def die_with(driver: int) -> None:

@@ -87,7 +87,7 @@ def compare_stores(stores: Sequence[Store], *, paper: str | None = None, study: 
         f"The store {store.root} holds a plan of the study {plan.study!r}, which is not installed here."
         for store, plans in found
         for plan in plans
-        if plan.study not in installed
+        if plan.study not in installed and plan.sweep is None
     ]
     plans = [(store, plan) for store, several in found for plan in several if plan.study in installed]
     chosen = _chosen([plan.study for _, plan in plans], paper, study)

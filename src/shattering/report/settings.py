@@ -53,25 +53,29 @@ def settings(plan: Plan) -> Settings:
 
 def model_text(spec: RunSpec) -> str:
     """The model's name with those of its fields that are not at their default."""
-    return _with_fields(spec.model.name, spec.model.fields)
+    return with_fields(spec.model.name, spec.model.fields)
 
 
 def corruption_text(spec: RunSpec) -> str:
     """The corruption's name with its fields."""
-    return _with_fields(spec.corruption.name, spec.corruption.fields)
+    return with_fields(spec.corruption.name, spec.corruption.fields)
 
 
 def selection_text(spec: RunSpec) -> str:
     """Which examples of another run were trained on; the whole set or subset where none were selected."""
     chosen = spec.selection
-    if chosen is None:
-        return "none"
-    which = "a random" if chosen.part == "random" else f"the {chosen.part}"
-    ranked = "" if chosen.part == "random" else f" by {chosen.column}"
-    return f"{which} {chosen.fraction:.0%}{ranked} of a parent run's examples, {chosen.held_out:.0%} of it held out"
+    return "none" if chosen is None else chosen_text(chosen.part, chosen.column, chosen.fraction, chosen.held_out)
 
 
-def _with_fields(name: str, fields: dict[str, Any]) -> str:
+def chosen_text(part: str, column: str, fraction: float, held_out: float) -> str:
+    """Which examples of a parent run a selection takes."""
+    which = "a random" if part == "random" else f"the {part}"
+    ranked = "" if part == "random" else f" by {column}"
+    return f"{which} {fraction:.0%}{ranked} of a parent run's examples, {held_out:.0%} of it held out"
+
+
+def with_fields(name: str, fields: dict[str, Any]) -> str:
+    """``name (field=value, …)``; the name alone where there are no fields."""
     return f"{name} ({', '.join(f'{key}={value}' for key, value in fields.items())})" if fields else name
 
 

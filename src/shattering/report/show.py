@@ -2,51 +2,114 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from shattering.core.errors import SpecError
+from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
-from shattering.report.settings import corruption_text, model_text, selection_text
+from shattering.core.spec import WATCHED, RunSpec
+from shattering.report.evidence import counts_text
+from shattering.report.settings import chosen_text, corruption_text, model_text, selection_text, with_fields
 from shattering.report.terminal import new_table, printed
 from shattering.report.words import STATUSES, percent
+from shattering.store.query import Results
 from shattering.store.store import Store
+from shattering.store.table import runs_table
 
 SHORT = 8
 MOST_ROWS = 40
-SHOWN = ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "m_coherence", "pristine_share")
+SHOWN = ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "probe_loss", "probe_accuracy", "m_coherence")
+SHOWN += ("pristine_alpha", "corrupt_alpha", "pristine_accuracy", "corrupt_accuracy", "pristine_share")
 """Measured names with a column of their own, where a run has them."""
+UNKNOWN_OF_WATCHED = ("training", "stream_seeds", "selection")
+"""Parts of the spec that say nothing of a training that was watched, not run."""
 
 
-def describe_runs(store: Store) -> dict[str, Any]:
-    """Every run that is planned or present: ``store`` and ``runs``.
+def describe_runs(
+    store: Store, *, where: str | None = None, status: Status | None = None, limit: int | None = None
+) -> dict[str, Any]:
+    """The runs that are planned or present: ``store``, ``counts`` (by status), ``matching`` (how many) and ``runs``.
 
     A run has ``digest``, ``model``, ``corruption``, ``selection``, ``seed``, ``status``, ``steps_to_fit``,
     ``train_accuracy`` and ``test_accuracy`` (last values, none where not measured).
+
+    Args:
+        store: where they are.
+        where: a condition in SQL on the columns of ``runs`` (see `store.query`); only runs that have ended can meet it.
+        status: only runs that ended so.
+        limit: only so many of the runs are described; none: all that match.
+
+    Raises:
+        SpecError: the condition is wrong.
     """
-    specs = {spec.digest: spec for plan in store.plans() for spec in plan.specs}
-    digests = list(dict.fromkeys([*specs, *store.all_digests()]))
-    records = {record.digest: record for record in store.records(digests)}
-    runs = []
-    for digest in digests:
-        record = records.get(digest)
-        spec = record.spec if record else specs.get(digest)
-        if spec is None:
-            continue
-        last = record.last if record else {}
-        runs.append(
-            {
-                "digest": digest,
-                "model": model_text(spec),
-                "corruption": corruption_text(spec),
-                "selection": selection_text(spec),
-                "seed": spec.seed,
-                "status": record.status.value if record else Status.CANCELLED.value,
-                "steps_to_fit": record.summary.get("steps_to_fit") if record else None,
-                "train_accuracy": last.get("train_accuracy"),
-                "test_accuracy": last.get("test_accuracy"),
-            }
-        )
-    return {"store": str(store.root), "runs": runs}
+    table = runs_table(store)
+    ended = dict(zip(table.column("digest").to_pylist(), table.column("status").to_pylist(), strict=True))
+    planned: dict[str, tuple[Plan, int]] = {}
+    for plan in store.plans():
+        for place, digest in enumerate(plan.digests):
+            planned.setdefault(digest, (plan, place))
+    found = {digest: ended.get(digest, Status.CANCELLED.value) for digest in (*planned, *ended)}
+    counts = Counter(found.values())
+    if status is not None:
+        found = {digest: kind for digest, kind in found.items() if kind == status.value}
+    if where is not None:
+        met = set(Results(store, table).where(where))
+        found = {digest: kind for digest, kind in found.items() if digest in met}
+    shown = list(found)[:limit]
+    rows = _rows(table, [digest for digest in shown if digest in ended])
+    runs = [
+        _described(rows[digest]) if digest in rows else _expected(planned[digest][0].specs[planned[digest][1]])
+        for digest in shown
+    ]
+    told = {kind.value: counts[kind.value] for kind in Status}
+    return {"store": str(store.root), "counts": told, "matching": len(found), "runs": runs}
+
+
+def _rows(table: Any, digests: list[str]) -> dict[str, dict[str, Any]]:
+    """Rows of the table by the runs' names, without what they have no value for."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    places = compute.index_in(pa.array(digests, pa.string()), value_set=table.column("digest").combine_chunks())
+    rows: dict[str, dict[str, Any]] = {}
+    for batch in table.take(places).to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            rows[row["digest"]] = {name: value for name, value in row.items() if value is not None}
+    return rows
+
+
+def _described(row: dict[str, Any]) -> dict[str, Any]:
+    def fields(group: str) -> dict[str, Any]:
+        begin = f"{group}."
+        return {name.removeprefix(begin): value for name, value in row.items() if name.startswith(begin)}
+
+    chosen: list[Any] = [row.get(f"selection.{name}") for name in ("part", "column", "fraction", "held_out")]
+    return {
+        "digest": row["digest"],
+        "model": with_fields(row["model.name"], fields("model.fields")),
+        "corruption": with_fields(row["corruption.name"], fields("corruption.fields")),
+        "selection": "none" if chosen[0] is None else chosen_text(*chosen),
+        "seed": row["seed"],
+        "status": row["status"],
+        "steps_to_fit": row.get("summary.steps_to_fit"),
+        "train_accuracy": row.get("last.train_accuracy"),
+        "test_accuracy": row.get("last.test_accuracy"),
+    }
+
+
+def _expected(spec: RunSpec) -> dict[str, Any]:
+    return {
+        "digest": spec.digest,
+        "model": model_text(spec),
+        "corruption": corruption_text(spec),
+        "selection": selection_text(spec),
+        "seed": spec.seed,
+        "status": Status.CANCELLED.value,
+        "steps_to_fit": None,
+        "train_accuracy": None,
+        "test_accuracy": None,
+    }
 
 
 def render_runs(described: dict[str, Any]) -> str:
@@ -73,8 +136,10 @@ def render_runs(described: dict[str, Any]) -> str:
             _fraction(run["train_accuracy"]),
             _fraction(run["test_accuracy"]),
         )
-    count = len(described["runs"])
-    return printed(table, Text(f"{count} run{'' if count == 1 else 's'} in {described['store']}"))
+    count, matching = len(described["runs"]), described["matching"]
+    shown = f"{count:,} of {matching:,} runs shown" if count < matching else f"{count:,} run{'' if count == 1 else 's'}"
+    total = counts_text(described["counts"])
+    return printed(table, Text(f"{shown} in {described['store']}; {total}"))
 
 
 def describe_run(store: Store, prefix: str) -> dict[str, Any]:
@@ -87,16 +152,26 @@ def describe_run(store: Store, prefix: str) -> dict[str, Any]:
     Raises:
         SpecError: ``unknown-run`` where none has that name, ``run-ambiguous`` where several have.
     """
-    specs = {spec.digest: spec for plan in store.plans() for spec in plan.specs}
-    matches = [digest for digest in dict.fromkeys([*specs, *store.all_digests()]) if digest.startswith(prefix)]
+    planned = {
+        digest: (plan, place)
+        for plan in store.plans()
+        for place, digest in enumerate(plan.digests)
+        if digest.startswith(prefix)
+    }
+    present = (digest for digest in store.all_digests() if digest.startswith(prefix))
+    matches = list(dict.fromkeys([*planned, *present]))
     if not matches:
         raise SpecError("unknown-run", f"No run in {store.root} is named {prefix!r}; `shattering show` lists them.")
     if len(matches) > 1:
         raise SpecError("run-ambiguous", f"{prefix!r} begins the names of {len(matches)} runs; type more of the name.")
     found = store.records(matches)
-    if not found and matches[0] not in specs:
+    if not found and matches[0] not in planned:
         raise SpecError("unknown-run", f"The run {matches[0]} in {store.root} cannot be read; repeat it with `run`.")
-    record = found[0] if found else Record(spec=specs[matches[0]], status=Status.CANCELLED)
+    if found:
+        record = found[0]
+    else:
+        plan, place = planned[matches[0]]
+        record = Record(spec=plan.specs[place], status=Status.CANCELLED)
     return {
         "store": str(store.root),
         "digest": record.digest,
@@ -124,7 +199,10 @@ def render_run(described: dict[str, Any]) -> str:
     for title, part in (("error", described["error"] or {}), ("", described["summary"])):
         for name, value in part.items():
             facts.add_row(Text(f"{title} {name}".strip()), Text(_value(value)))
-    for group, fields in (described["spec"] | {"selection": described["selection"]}).items():
+    spec = described["spec"] | {"selection": described["selection"]}
+    if spec["model"]["name"].startswith(WATCHED):
+        spec = {group: fields for group, fields in spec.items() if group not in UNKNOWN_OF_WATCHED}
+    for group, fields in spec.items():
         flat = fields.items() if isinstance(fields, dict) else [("", fields)]
         for name, value in flat:
             facts.add_row(Text(f"{group}.{name}".rstrip(".")), Text(_value(value)))

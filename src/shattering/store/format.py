@@ -1,7 +1,7 @@
 """How a run looks on disk: plain JSON, JSON lines and Parquet, under one sealed list of checksums.
 
-A sealed file holds its content and the content's SHA-256, and is read back only where writing the content again gives
-the very same bytes: a cut or a flipped bit anywhere in it is noticed, the checksum included.
+A sealed file holds its content and the content's SHA-256, and is read back only where every byte of it is the one that
+follows from them: a cut or a flipped bit anywhere in it is noticed, the checksum included.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from shattering.core.errors import SpecError
 from shattering.core.record import Record, Row, Status
-from shattering.core.spec import NUMERICS_VERSION, RunSpec
+from shattering.core.spec import NUMERICS_VERSION as NUMERICS_VERSION
+from shattering.core.spec import RunSpec
 
 SCHEMA_VERSION = 1
 """Layout of the store; a store of a newer one is refused."""
@@ -21,6 +25,7 @@ SCHEMA_VERSION = 1
 SPEC, RECORD, METRICS = "spec.json", "record.json", "metrics.jsonl"
 EXAMPLES, WEIGHTS, DONE = "examples.parquet", "weights.safetensors", "DONE"
 _ALWAYS = (SPEC, RECORD, METRICS)
+_BEGIN, _MIDDLE, _END = b'{\n "checksum": "', b'",\n "content": ', b"\n}\n"
 
 
 class Damage(Exception):
@@ -33,21 +38,21 @@ class Foreign(Exception):
 
 def seal(content: Any) -> bytes:
     """Readable JSON of ``content`` with its SHA-256."""
-    body = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    tree = {"checksum": sha256(body.encode()), "content": content}
-    return (json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    body = json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+    return _BEGIN + sha256(body).encode() + _MIDDLE + body.replace(b"\n", b"\n ") + _END
 
 
 def unseal(data: bytes, name: str) -> Any:
     """What was sealed; raises `Damage` where any byte differs."""
-    try:
-        content = json.loads(data)["content"]
-        sound = seal(content) == data
-    except (ValueError, KeyError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise Damage(f"{name} ({len(data):,} bytes) does not match its own checksum")
-    return content
+    checksum = data[len(_BEGIN) : len(_BEGIN) + 64]
+    head = _BEGIN + checksum + _MIDDLE
+    deeper = data[len(head) : -len(_END)]
+    body = deeper.replace(b"\n ", b"\n")  # no text in JSON has a line feed of its own
+    framed = data.startswith(head) and data.endswith(_END) and body.replace(b"\n", b"\n ") == deeper
+    if framed and sha256(body).encode() == checksum:
+        with suppress(ValueError, RecursionError):
+            return json.loads(body)
+    raise Damage(f"{name} ({len(data):,} bytes) does not match its own checksum")
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -57,9 +62,10 @@ def sha256(data: bytes | memoryview) -> str:
 
 def encode_run(record: Record, weights: bytes | None) -> dict[str, bytes]:
     """The files of a run's folder, the sealed list of checksums last."""
+    digest = record.digest
     files = {
         SPEC: record.spec.to_json().encode("utf-8", "surrogatepass"),
-        RECORD: (json.dumps(_facts(record), indent=1, sort_keys=True, allow_nan=False) + "\n").encode(),
+        RECORD: (json.dumps(facts(record, digest), indent=1, sort_keys=True, allow_nan=False) + "\n").encode(),
         METRICS: "".join(json.dumps(_tamed(row), allow_nan=False) + "\n" for row in record.rows).encode(),
     }
     if record.examples:
@@ -67,9 +73,7 @@ def encode_run(record: Record, weights: bytes | None) -> dict[str, bytes]:
     if weights is not None:
         files[WEIGHTS] = weights
     listed = {name: {"sha256": sha256(data), "size": len(data)} for name, data in files.items()}
-    files[DONE] = seal(
-        {"schema": SCHEMA_VERSION, "numerics": NUMERICS_VERSION, "digest": record.digest, "files": listed}
-    )
+    files[DONE] = seal({"schema": SCHEMA_VERSION, "numerics": NUMERICS_VERSION, "digest": digest, "files": listed})
     return files
 
 
@@ -100,29 +104,54 @@ def verify_file(name: str, data: bytes | None, listed: dict[str, Any]) -> bytes:
     return data
 
 
-def decode_run(
-    digest: str, listed: dict[str, Any], spec: bytes, facts: bytes, metrics: bytes, examples: bytes | None
-) -> Record:
+def lean_spec(spec: bytes) -> dict[str, Any]:
+    """A spec as `encode_run` writes it without what is at its default, as the run's name is computed from it.
+
+    Nothing is validated, and of a run selected from it is the whole spec that remains: see `is_spec_of`.
+    """
+    lean: dict[str, Any] = {}
+    for name, value in json.loads(spec).items():
+        usual = _defaults().get(name)
+        if value == usual:
+            continue
+        if isinstance(value, dict) and usual:
+            value = {inner: entry for inner, entry in value.items() if inner not in usual or entry != usual[inner]}
+        lean[name] = value
+    return lean
+
+
+def is_spec_of(digest: str, lean: dict[str, Any]) -> bool:
+    """Whether a lean spec is that of a run: a quick look, certain where it says yes."""
+    text = json.dumps({"numerics": NUMERICS_VERSION, "spec": lean}, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode())[:32] == digest
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return RunSpec().model_dump(mode="json")
+
+
+def decode_run(digest: str, listed: dict[str, Any], files: Mapping[str, bytes], examples: bytes | None) -> Record:
     """The record in verified files. Raises `Foreign` for a run of other numerics or an unknown spec."""
     if listed["numerics"] != NUMERICS_VERSION:
         raise Foreign(
             f"it was computed with numerics version {listed['numerics']}, this program has {NUMERICS_VERSION}"
         )
     try:
-        parsed = RunSpec.from_json(spec.decode("utf-8", "surrogatepass"))
+        parsed = RunSpec.from_json(files[SPEC].decode("utf-8", "surrogatepass"))
     except SpecError as error:
         raise Foreign(f"its spec is not understood: {error.message}") from None
     if parsed.digest != digest:
         raise Damage(f"{SPEC} is the spec of the run {parsed.digest}")
-    rows = tuple(_untamed(json.loads(line)) for line in metrics.decode().splitlines())
+    rows = tuple(untamed(json.loads(line)) for line in files[METRICS].decode().splitlines())
     columns = _decode_examples(examples) if examples is not None else {}
-    return _from_facts(parsed, json.loads(facts), rows, columns)
+    return _from_facts(parsed, json.loads(files[RECORD]), rows, columns)
 
 
 def encode_failure(record: Record) -> bytes:
     """One sealed file for a run that failed."""
     spec = record.spec.model_dump(mode="json")
-    return seal({"spec": spec, "record": _facts(record), "rows": [_tamed(row) for row in record.rows]})
+    return seal({"spec": spec, "record": facts(record, record.digest), "rows": [_tamed(row) for row in record.rows]})
 
 
 def decode_failure(data: bytes, digest: str) -> Record:
@@ -136,12 +165,13 @@ def decode_failure(data: bytes, digest: str) -> Record:
         raise Foreign(f"its spec is not understood: {error.message}") from None
     if spec.digest != digest:
         raise Damage(f"it is the failure of the run {spec.digest}")
-    return _from_facts(spec, content["record"], tuple(_untamed(row) for row in content["rows"]), {})
+    return _from_facts(spec, content["record"], tuple(untamed(row) for row in content["rows"]), {})
 
 
-def _facts(record: Record) -> dict[str, Any]:
+def facts(record: Record, digest: str) -> dict[str, Any]:
+    """What `RECORD` holds of the run ``digest``: everything but the spec, the snapshots and the examples."""
     return {
-        "digest": record.digest,
+        "digest": digest,
         "status": record.status.value,
         "summary": _tamed(record.summary),
         "units": record.units,
@@ -156,7 +186,7 @@ def _from_facts(spec: RunSpec, facts: dict[str, Any], rows: tuple[Row, ...], exa
         spec=spec,
         status=Status(facts["status"]),
         rows=rows,
-        summary=_untamed(facts["summary"]),
+        summary=untamed(facts["summary"]),
         units=facts["units"],
         weights_sha256=facts["weights_sha256"],
         examples=examples,
@@ -174,7 +204,8 @@ def _tamed(numbers: dict[str, Any]) -> dict[str, Any]:
     return tame
 
 
-def _untamed(numbers: dict[str, Any]) -> dict[str, Any]:
+def untamed(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The numbers that were written: words such as ``"nan"`` are floats again."""
     return {name: float(value) if isinstance(value, str) else value for name, value in numbers.items()}
 
 

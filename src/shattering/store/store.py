@@ -4,10 +4,12 @@ shattering-store.json       what this folder is, and its schema
 runs/<digest>/              spec.json, record.json, metrics.jsonl, DONE; examples.parquet, weights.safetensors if any
 failures/<digest>.json      runs that failed; the next `run` tries them again
 plans/<key>/                plan.json, gallery.json
+ways/<shape>.json           which way of making updates the runs of a shape go
 reports/<key>/              what the report wrote
 checkpoints/<digest>/       of unfinished runs
 locks/<digest>.lock         who computes a run now
 quarantine/                 what was found damaged, with the reason beside it
+index/                      tables of the runs and their snapshots, made from the above, see `shattering.store.index`
 tmp/                        what is under construction
 """
 
@@ -15,7 +17,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +27,11 @@ from shattering.core import io
 from shattering.core.errors import ShatteringError, StoreError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
+from shattering.store import flat
 from shattering.store import format as form
 from shattering.store.checkpoints import Checkpoints
 from shattering.store.format import Damage, Foreign
+from shattering.store.index import FILES, Index, Mark
 from shattering.store.leases import Lease, Locks
 from shattering.store.marker import find_or_make
 from shattering.store.quarantine import Quarantine
@@ -52,7 +58,12 @@ class Store:
         self.write = write
         self._quarantine = Quarantine(root, write)
         self._locks = Locks(root / "locks", root / "tmp", stale_seconds, beat_seconds)
+        self.index = Index(root, write)
+        """What is here at a glance; made from the runs, and brought up to date by `catalogue`."""
+        self._runs = str(root / "runs")
+        self._guard = threading.RLock()  # of what this object remembers: records may be put by several threads
         self._sound: set[str] = set()
+        self._unusable: dict[str, int] = {}
 
     @classmethod
     def open(cls, path: Path, *, write: bool, stale_seconds: float = 30.0, beat_seconds: float = 1.0) -> Store:
@@ -123,10 +134,12 @@ class Store:
     def put(self, record: Record, lease: Lease, weights: bytes | None = None) -> bool:
         """Commits a run that ended: all of it, or nothing.
 
+        Several threads may each put runs of their own at the same time.
+
         Returns:
             False where somebody else has committed it, or the lease was lost; what is given is then discarded.
 
-        Raises `StoreError` where it cannot be written; nothing has changed then.
+        Raises `StoreError` where it cannot be written; nothing has changed then, or only the index has not.
         """
         self._must_write()
         digest = record.digest
@@ -150,12 +163,17 @@ class Store:
         lease.finished = True
         io.remove(self._failure(digest))
         self.checkpoints(digest).clear()
+        mark = self._mark(digest, files)
+        with self._guard:
+            self._add(digest, form.lean_spec(files[form.SPEC]), files, mark)
         return True
 
     def put_failure(self, record: Record) -> None:
         """Keeps what is known of a run that failed; a later `put` removes it. Raises `StoreError`."""
         self._must_write()
         io.write_file(self._failure(record.digest), form.encode_failure(record), self.root / "tmp")
+        with self._guard:
+            self._add_failure(record.digest, self._place_of_failure(f"{record.digest}.json"))
 
     def failure(self, digest: str) -> Record | None:
         """The failed run, if it failed and has not succeeded since."""
@@ -182,8 +200,52 @@ class Store:
         return [record for record in found if record is not None]
 
     def missing(self, digests: Iterable[str]) -> list[str]:
-        """The runs without a sound committed record, in the given order; failed ones are among them."""
-        return [digest for digest in digests if not self._has(digest)]
+        """The runs without a sound committed record, in the given order; failed ones are among them.
+
+        A run is sound if all its files are as they were when their content was verified, by inode, size and time of
+        change, or where they are not, if their content is verified now. Damage that leaves these as they are is found
+        by `get`, so by every report, and by `check`; the run is then set aside, and missing the next time.
+        """
+        wanted = list(digests)
+        with self._guard:
+            if len(wanted) == 1:
+                return [digest for digest in wanted if not self._has(digest)]
+            runs = io.inodes(self.root / "runs")
+            self.index.refresh(self._places(runs))
+            return [digest for digest in wanted if digest not in runs or not self._has(digest)]
+
+    def catalogue(self) -> dict[str, Mark]:
+        """Every run that has ended and can be used, failed ones included, with how it ended.
+
+        What the index has of a run is believed for as long as the run's folder is the same one; other runs are read,
+        verified and added to it. Raises `StoreError` where something cannot be read.
+        """
+        with self._guard:
+            places = self._places(io.inodes(self.root / "runs"))
+            self.index.refresh(places)
+            known = self.index.marks()
+            for digest in [digest for digest in places if digest not in known]:
+                if self._unusable.get(digest) != places[digest] and not self._take_up(digest):
+                    self._unusable[digest] = places[digest]
+            self.index.tidy()
+            return dict(self.index.marks())
+
+    def counts(self, digests: Iterable[str]) -> dict[str, int]:
+        """Number of the given runs by status; those that have not ended are cancelled, so the sum is that of all."""
+        known = self.catalogue()
+        found = Counter(known[digest].status if digest in known else Status.CANCELLED.value for digest in digests)
+        return {status.value: found[status.value] for status in Status}
+
+    def metrics(self, digest: str) -> bytes:
+        """The snapshots of a run as they lie in the store, verified; empty where there are none."""
+        try:
+            listed = self._listed(digest)
+            return b"" if listed is None else self._file(digest, form.METRICS, listed)
+        except Damage as damage:
+            self._quarantine_run(digest, str(damage))
+        except Foreign as reason:
+            self._quarantine.note(f"The run {digest} is left aside: {reason}.")
+        return b""
 
     def all_digests(self) -> list[str]:
         """Every run that has ended, failed ones included, sorted; nothing is verified."""
@@ -243,6 +305,18 @@ class Store:
         """What `save_gallery` wrote; empty where there is none."""
         return self._load(self._plan(plan) / "gallery.json") or []
 
+    def save_way(self, shape: str, way: str, speeds: dict[str, float]) -> None:
+        """Writes which way of making updates the runs of a shape go here, and why: updates per second by way.
+
+        Raises `StoreError`.
+        """
+        self._save(self._way(shape), {"way": way, "updates_per_second": speeds})
+
+    def way(self, shape: str) -> tuple[str, dict[str, float]] | None:
+        """What `save_way` wrote; none where there is none."""
+        tree = self._load(self._way(shape))
+        return None if tree is None else (tree["way"], tree["updates_per_second"])
+
     def report_dir(self, plan: Plan) -> Path:
         """Where the report of a plan belongs; it may not be there yet."""
         return self.root / "reports" / _folder_name(plan.key)
@@ -266,27 +340,90 @@ class Store:
     # Reading
 
     def _has(self, digest: str) -> bool:
-        if digest not in self._sound or not self._run(digest).is_dir():
-            self._sound.discard(digest)
-            if self.get(digest) is None:
-                return False
-            self._sound.add(digest)
+        if digest in self._sound:
+            if self._run(digest).is_dir():
+                return True
+            self._sound.remove(digest)
+        mark = self.index.marks().get(digest)
+        sound = mark is not None and mark.numerics == form.NUMERICS_VERSION and self._state(digest, mark) == mark.state
+        if not sound and not self._take_up(digest):
+            return False
+        self._sound.add(digest)
         return True
+
+    def _places(self, runs: dict[str, int]) -> dict[str, int]:
+        """Every run that has ended, and what tells it from another one of its name."""
+        names = [name for name in io.names(self.root / "failures") if name.removesuffix(".json") not in runs]
+        failures = {name.removesuffix(".json"): self._place_of_failure(name) for name in names}
+        return {digest: place for digest, place in (failures | runs).items() if _DIGEST.fullmatch(digest)}
+
+    def _place_of_failure(self, name: str) -> int:
+        return io.state_of(str(self.root / "failures"), (name,)) or 0
+
+    def _state(self, digest: str, mark: Mark) -> int | None:
+        return io.state_of(f"{self._runs}/{digest}", mark.names)
+
+    def _take_up(self, digest: str) -> bool:
+        """Reads and verifies a run that the index does not know, and adds it; says whether it has ended in a record."""
+        try:
+            listed = self._listed(digest)
+            if listed is not None:
+                mark = self._mark(digest, [*listed["files"], form.DONE])
+                files = self._contents(digest, listed)
+                spec = form.lean_spec(files[form.SPEC])
+                if listed["numerics"] != form.NUMERICS_VERSION or not form.is_spec_of(digest, spec):
+                    form.decode_run(digest, listed, files, None)
+        except Damage as damage:
+            self._quarantine_run(digest, str(damage))
+            return False
+        except Foreign as reason:
+            self._quarantine.note(f"The run {digest} is left aside: {reason}.")
+            return False
+        if listed is None:
+            failed = self._place_of_failure(f"{digest}.json") if _DIGEST.fullmatch(digest) else 0
+            if failed:
+                self._add_failure(digest, failed)
+            return False
+        self._add(digest, spec, files, mark)
+        return True
+
+    def _mark(self, digest: str, names: Iterable[str]) -> Mark | None:
+        """How the files of a run look now; none where it is gone."""
+        place = io.inode_at(self._run(digest))
+        bits = sum(1 << FILES.index(name) for name in names if name in FILES)
+        mark = Mark(place[1] if place else 0, 0, bits, form.NUMERICS_VERSION, "")
+        state = self._state(digest, mark)
+        return None if place is None or state is None else mark._replace(state=state)
+
+    def _add(self, digest: str, spec: dict[str, Any], files: Mapping[str, bytes], mark: Mark | None) -> None:
+        """Adds a run to the index: its lean spec, its files, and how they looked before reading, or after writing."""
+        if mark is not None:
+            row = flat.flat_files(spec, files[form.RECORD], files[form.METRICS])
+            self.index.add(digest, mark._replace(status=row["status"]), row, files[form.METRICS])
+
+    def _add_failure(self, digest: str, place: int) -> None:
+        failed = self.failure(digest)
+        if failed is not None and failed.status is Status.FAILED:
+            spec = form.lean_spec(failed.spec.to_json().encode("utf-8", "surrogatepass"))
+            row = flat.flat_run(spec, form.facts(failed, digest), len(failed.rows), failed.last)
+            self.index.add(digest, Mark(place, 0, 0, form.NUMERICS_VERSION, row["status"]), row)
 
     def _read(self, digest: str, examples: bool) -> Record | None:
         listed = self._listed(digest)
         if listed is None:
             return None
-        spec, facts, metrics = (self._file(digest, name, listed) for name in (form.SPEC, form.RECORD, form.METRICS))
-        columns = None
-        if form.EXAMPLES in listed["files"]:
-            if examples:
-                columns = self._file(digest, form.EXAMPLES, listed)
-            else:
-                self._glance(digest, form.EXAMPLES, listed)
-        if form.WEIGHTS in listed["files"]:
-            self._glance(digest, form.WEIGHTS, listed)
-        return form.decode_run(digest, listed, spec, facts, metrics, columns)
+        files = self._contents(digest, listed)
+        wanted = examples and form.EXAMPLES in listed["files"]
+        columns = self._file(digest, form.EXAMPLES, listed) if wanted else None
+        return form.decode_run(digest, listed, files, columns)
+
+    def _contents(self, digest: str, listed: dict[str, Any]) -> dict[str, bytes]:
+        """The verified bytes of spec, facts and snapshots; the other files are seen to be there in full."""
+        files = {name: self._file(digest, name, listed) for name in (form.SPEC, form.RECORD, form.METRICS)}
+        for name in (form.EXAMPLES, form.WEIGHTS):
+            if name in listed["files"]:
+                self._glance(digest, name, listed)
+        return files
 
     def _listed(self, digest: str) -> dict[str, Any] | None:
         if not _DIGEST.fullmatch(digest):
@@ -356,6 +493,9 @@ class Store:
 
     def _failure(self, digest: str) -> Path:
         return self.root / "failures" / f"{digest}.json"
+
+    def _way(self, shape: str) -> Path:
+        return self.root / "ways" / f"{_folder_name(shape)}.json"
 
     def _plan(self, plan: Plan) -> Path:
         return self.root / "plans" / _folder_name(plan.key)

@@ -12,12 +12,15 @@ import torch
 
 from shattering.core.spec import RunSpec
 from shattering.data.preprocessing import centre_crop, scale, whiten
-from shattering.training.augmentation import augment, unaugmented, whiten_batch
+from shattering.training.augmentation import draws_of_steps, margins, sent, trained_on, unaugmented
 
 if TYPE_CHECKING:
     from shattering.data.dataset import Dataset
     from shattering.training.parallel import Team
     from shattering.training.streaming import StreamedImages
+
+DRAWN_TOGETHER = 64
+"""On a GPU the augmentation of so many steps is drawn and sent at once, so that no step waits for a copy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +123,19 @@ def training_batches(
 def _augmented(
     inputs: torch.Tensor, spec: RunSpec, batches: Sequence[torch.Tensor], step: int
 ) -> Generator[torch.Tensor, None, None]:
-    for number, rows in enumerate(batches, start=step):
-        batch = inputs[rows]
-        if spec.training.augmentation != "none":
-            batch = augment(batch, spec, number)
-            batch = whiten_batch(batch) if spec.data.whiten else batch
-        yield batch
+    if spec.training.augmentation == "none":
+        for rows in batches:
+            yield inputs[rows]
+        return
+    # On a CPU a step's numbers are drawn when they are needed; a GPU gets those of many steps in one copy.
+    together = DRAWN_TOGETHER if inputs.is_cuda else 1
+    for first in range(0, len(batches), together):
+        some = batches[first : first + together]
+        largest = max(map(len, some))
+        drawn = draws_of_steps(spec, step + first, len(some), largest, margins(spec, inputs))
+        on_device = sent(drawn, inputs.device)
+        for rows, words in zip(some, on_device, strict=True):
+            yield trained_on(inputs[rows], spec, words[: len(rows)])
 
 
 def evaluation_batches(examples: Examples, first: int, end: int, size: int) -> Generator[torch.Tensor, None, None]:

@@ -1,0 +1,1 @@
+"""Ways of making the same updates: one file each."""

@@ -1,0 +1,204 @@
+"""The way by hand: torch's kernels called one after another, without autograd.
+
+For fully connected networks too large for the compiled way, and for small convolutional networks, on a CPU. What it
+spares is the recording and walking of a graph, copies of rows and gradients, and layouts that a kernel is slow in; the
+kernels themselves are torch's, so it gains little where they take nearly all the time already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from shattering.core.spec import RunSpec
+from shattering.training.examples import Examples
+from shattering.training.steppers.by_hand_layers import chain
+from shattering.training.stepping import Advanced, Wanted
+
+PATIENCE = 0.05
+"""Seconds after which no further update is begun before the training has had control."""
+
+SCREENED = 500
+"""Training examples that are screened at a time, as many as an evaluation takes."""
+
+CERTAIN = 1e-3
+"""An output that exceeds another by this part of the largest does so in any rounding."""
+
+
+def why_not(model: nn.Module, spec: RunSpec, examples: Examples) -> str | None:
+    """Why a run cannot go this way, in one clause; none where it can."""
+    if spec.compute.device != "cpu":
+        return "it is for the CPU"
+    if spec.compute.dtype == "bfloat16":
+        return "it knows float32 and float64"
+    if spec.training.gradient != "mean":
+        return f"it takes the mean gradient, not training.gradient={spec.training.gradient}"
+    if examples.team is not None or not isinstance(examples.inputs, Tensor):
+        return "the examples are not all in this process's memory"
+    parameters = list(model.parameters())
+    if not parameters or not all(parameter.requires_grad for parameter in parameters):
+        return "parameters of the network are frozen"
+    if any(True for _ in model.buffers()):
+        return "the network has buffers"
+    if any(_changed(module) for module in model.modules()):
+        return "the network has hooks"
+    if any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in parameters):
+        return "parameters of the network have hooks"
+    layers = chain(model, examples.input_shape)
+    if isinstance(layers, str):
+        return layers
+    if sum(len(layer.parameters) for layer in layers) != len(parameters):
+        return "layers of the network share parameters"
+    return None
+
+
+def _changed(module: nn.Module) -> bool:
+    """Whether calling the module does more, or other, than its class says."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks) or "forward" in vars(module)
+
+
+class ByHandStepper:
+    """Makes updates with a written-out backward pass, and torch's own optimizer.
+
+    Args:
+        model: one that `why_not` has nothing against.
+        optimizer: from `update.build_optimizer`.
+        examples: the training split.
+        spec: the run.
+    """
+
+    reach = 64
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, examples: Examples, spec: RunSpec) -> None:
+        layers = chain(model, examples.input_shape)
+        assert not isinstance(layers, str), layers
+        self.layers, self.optimizer, self.examples, self.spec = layers, optimizer, examples, spec
+        self.first = next(i for i, layer in enumerate(layers) if layer.parameters)
+        self.batches = None if spec.training.augmentation != "none" else Batches(examples)
+        # Freed, a block this large teaches the C library to keep blocks up to its size for later, where it would give
+        # those of a weight gradient back to the system and fault them in anew: 0.3 ms an update of 1.2 million weights.
+        torch.empty(31 * 2**20, dtype=torch.uint8)
+
+    @torch.no_grad()
+    def advance(self, wanted: Wanted) -> Advanced:
+        """As many of the wanted updates as are begun within 50 ms."""
+        end = time.perf_counter() + PATIENCE
+        losses, hits = [], []
+        start = 0
+        for size, rate in zip(wanted.sizes, wanted.rates, strict=True):
+            rows = wanted.rows[start : start + size]
+            start += size
+            inputs = next(wanted.inputs) if self.batches is None else self.batches.gather(rows)
+            outputs = self._forward(inputs)
+            loss, right, gradient = judged(outputs, self.examples.labels[rows], self.spec.training.loss)
+            losses.append(loss)
+            hits.append(right)
+            self._backward(gradient)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            self._forget()
+            if time.perf_counter() > end:
+                break
+        return torch.stack(losses), torch.stack(hits)
+
+    @torch.no_grad()
+    def may_fit(self, needed: int) -> bool:
+        """Counts the examples that are wrong in any rounding, and stops where they are too many for a fit."""
+        labels, spare = self.examples.labels, len(self.examples) - needed
+        if self.batches is None:
+            return True
+        wrong = 0
+        for start in range(0, len(labels), SCREENED):
+            rows = torch.arange(start, min(start + SCREENED, len(labels)))
+            outputs = self._forward(self.batches.gather(rows)).t()
+            if outputs.shape[1] == 1:
+                return True
+            own = outputs.gather(1, labels[rows][:, None])
+            margin = CERTAIN * outputs.abs().amax()
+            wrong += int((outputs.amax(dim=1, keepdim=True) - own > margin).sum())
+            if wrong > spare:
+                return False
+        return True
+
+    def _forward(self, values: Tensor) -> Tensor:
+        for layer in self.layers:
+            values = layer.forward(values)
+        return values
+
+    def _backward(self, gradient: Tensor | None) -> None:
+        for place in range(len(self.layers) - 1, self.first - 1, -1):
+            assert gradient is not None
+            gradient, found = self.layers[place].backward(gradient, place > self.first)
+            for parameter, own in zip(self.layers[place].parameters, found, strict=True):
+                if own.stride() != parameter.stride():
+                    # Fused kernels walk parameter and gradient side by side in memory.
+                    own = torch.empty_like(parameter).copy_(own)
+                parameter.grad = own
+
+    def _forget(self) -> None:
+        for layer in self.layers:
+            for parameter in layer.parameters:
+                parameter.grad = None
+
+
+def judged(outputs: Tensor, labels: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch's mean loss, how many are right, and the gradient of the mean loss by the outputs.
+
+    Args:
+        outputs: ``[k, b]``, a column for each example.
+        labels: int64 ``[b]``.
+        loss: as in `objective.losses`.
+
+    Returns:
+        Two scalars, and ``[k, b]``.
+    """
+    rows = outputs.t()
+    count = len(rows)
+    one = rows.shape[1] == 1
+    right = ((rows[:, 0] > 0).long() if one else rows.argmax(dim=1)) == labels
+    each = torch.arange(count)
+    if loss == "cross_entropy":
+        gradient = torch.log_softmax(rows, dim=1)
+        mean = -gradient[each, labels].mean()
+        gradient.exp_()
+        gradient[each, labels] -= 1
+    else:
+        gradient = rows.clone()
+        if one:
+            gradient[:, 0] -= 2 * labels - 1
+        else:
+            gradient[each, labels] -= 1
+        mean = 0.5 * gradient.square().sum(dim=1).mean()
+    return mean, right.sum(), gradient.div_(count).t().contiguous()
+
+
+class Batches:
+    """Gathers rows of the examples as they lie in memory, into one place for each size of a batch."""
+
+    def __init__(self, examples: Examples) -> None:
+        inputs = examples.inputs
+        assert isinstance(inputs, Tensor)
+        # An image of one channel lies both ways; to a convolution its strides say which is meant.
+        self.by_pixel = last = inputs.ndim == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
+        self.rows = (inputs.movedim(1, -1) if last else inputs.contiguous()).flatten(1)
+        self.shape: Sequence[int] = (*inputs.shape[2:], inputs.shape[1]) if last else inputs.shape[1:]
+        self.places: dict[int, Tensor] = {}
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """``[b, …]`` of the examples ``rows``; gone when the next batch of that size is gathered."""
+        place = self.places.get(len(rows))
+        if place is None:
+            place = self.places.setdefault(len(rows), self.rows.new_empty(len(rows), self.rows.shape[1]))
+        torch.index_select(self.rows, 0, rows, out=place)
+        images = place.view(-1, *self.shape)
+        return images.movedim(-1, 1) if self.by_pixel else images
