@@ -17,11 +17,14 @@ from torch.overrides import TorchFunctionMode
 from shattering.core.errors import ModelError, ShatteringError
 from shattering.gradients.joint import Contribution, Joint
 from shattering.gradients.marks import DECIDING, is_marked, mark_all, regroups, tensors_in
-from shattering.gradients.rules.registry import Use, rule_of, safe_norms, spreading, squared_rows
+from shattering.gradients.rules.registry import Use, outer_norms, rule_of, safe_norms, spreading, squared_rows
 from shattering.gradients.slots import Slot, disjoint, slot_of_view
 
 FIRST, SECOND, INTERLEAVED = 0, 1, 2
 """Layouts: examples in the first dimension, several rows of one side by side; in the second; or interleaved."""
+
+HELD = 2**20
+"""Entries that may be kept until the end of a backward, where norms of many layers take few calls."""
 
 
 class NotApart(Exception):
@@ -62,6 +65,9 @@ class Capture(TorchFunctionMode):
         self.signature: list[tuple[Any, ...]] = []
         self._slots: dict[int, Slot] = {}
         self._uses: list[_Measured] = []
+        self._joint_of: dict[str, Joint] = {}
+        self._outer: list[tuple[_Measured, Tensor, Tensor, Sequence[Tensor | None]]] = []
+        self._held = 0
         self._backward = False
         for name, parameter in parameters.items():
             slot = slot_of_view(parameter, parameter, name)
@@ -215,17 +221,15 @@ class Capture(TorchFunctionMode):
                 joint.expected += 1
         self._backward = True
 
-    @property
-    def _joint_of(self) -> dict[str, Joint]:
-        return self.__dict__.setdefault("_joint_map", {})  # type: ignore[no-any-return]
-
     def _joints(self, node: _Measured) -> list[Joint]:
         return [self._joint_of[s.roots[0]] for s in node.slots if s is not None and s.roots[0] in self._joint_of]
 
     def arrived(self, node: _Measured, inputs: Sequence[Tensor], delta: Tensor) -> None:
         """Takes the gradient of a measured output."""
         inputs, delta = [node.arranged(x) for x in inputs], node.arranged(delta)
-        slots = [slot if slot is not None and slot.roots[0] not in self._joint_of else None for slot in node.slots]
+        slots: Sequence[Slot | None] = node.slots
+        if self._joint_of:
+            slots = [slot if slot is not None and slot.roots[0] not in self._joint_of else None for slot in slots]
         direct = [slot for slot in slots if slot is not None]
         if direct:
             fresh = all(slot.whole and slot.roots[0] in self.fresh for slot in direct)
@@ -234,10 +238,15 @@ class Capture(TorchFunctionMode):
             else:
                 self._begin(slot.roots[0] for slot in direct)
             totals = [None if slot is None else slot.within(self.totals[slot.roots[0]]) for slot in slots]
-            norms = safe_norms(node.use, inputs, delta, totals, fresh)
-            for slot, norm in zip(node.slots, norms, strict=True):
-                if slot is not None and norm is not None:
-                    self._add_norms(slot.roots[0], norm)
+            held = self._held + delta.numel() + inputs[0].numel() if inputs else HELD + 1
+            here = delta.device == self.anchor.device
+            if here and held <= HELD and node.use.add_outer(inputs, delta, totals, fresh):
+                self._held = held
+                self._outer.append((node, inputs[0], delta, totals))
+            else:
+                self._note(node, safe_norms(node.use, inputs, delta, totals, fresh))
+        if not self._joint_of:
+            return
         for joint in {id(j): j for j in self._joints(node)}.values():
             joint.contributions.append(Contribution(node.use, node.slots, list(inputs), delta))
             if len(joint.contributions) == joint.expected:
@@ -248,6 +257,13 @@ class Capture(TorchFunctionMode):
         for joint in {id(j): j for j in self._joint_of.values()}.values():
             if joint.contributions:
                 self._finish(joint)
+        if self._outer:
+            uses = [(node.use, a, delta, totals) for node, a, delta, totals in self._outer]
+            with torch.no_grad():
+                found = outer_norms(uses)
+            for (node, *_), norms in zip(self._outer, found, strict=True):
+                self._note(node, norms)
+            self._outer.clear()
         self._begin(list(self.fresh))
         self._slots.clear()
         self._uses.clear()
@@ -262,6 +278,11 @@ class Capture(TorchFunctionMode):
         self._begin(joint.names)
         for name, norms in joint.add_up(self.parameters, self.totals, self.examples, self.scratch).items():
             self._add_norms(name, norms)
+
+    def _note(self, node: _Measured, norms: Sequence[Tensor | None]) -> None:
+        for slot, norm in zip(node.slots, norms, strict=True):
+            if slot is not None and norm is not None:
+                self._add_norms(slot.roots[0], norm)
 
     def _add_norms(self, name: str, norms: Tensor) -> None:
         norms = norms.double()

@@ -10,6 +10,7 @@ from torch import Tensor
 from shattering.gradients.convolution_geometry import Geometry
 from shattering.gradients.convolution_gram import gram_norms
 from shattering.gradients.convolution_products import Products
+from shattering.gradients.convolution_winograd import FewerProducts, fewer_positions
 
 CACHE_BYTES = 3 << 20
 """What a chunk's copies may fill on a CPU, for each thread: more falls out of cache, less makes products too small."""
@@ -22,6 +23,9 @@ FEW_COLUMNS = 64
 
 FEW_CHANNELS = 16
 """With fewer, the channels of one position make too short a run to be copied at speed."""
+
+SUMS = 45
+"""What the sums of `FewerProducts` cost beside its products, in multiply-adds for each entry of the weight."""
 
 
 def accumulate(
@@ -96,9 +100,19 @@ def gram_is_cheaper(small: Tensor, large: Tensor, geometry: Geometry) -> bool:
     positions, entries, groups = _positions(small), _positions(large), geometry.groups
     taps = math.prod(geometry.kernel)
     weight = small.shape[1] * large.shape[1] // groups * taps
-    direct = 1.3 * positions * weight + 12 * weight
+    direct = (1.3 * positions + 12) * weight
+    if _fewer_is_cheaper(small, large, geometry):
+        direct = (1.3 * fewer_positions(small, geometry) + SUMS + 12) * weight
     gram = positions * weight + 1.4 * (positions**2 * small.shape[1] + entries**2 * large.shape[1])
     return gram + 20 * groups * sum(geometry.kernel) * max(positions, entries) ** 2 < direct
+
+
+def _fewer_is_cheaper(small: Tensor, large: Tensor, geometry: Geometry) -> bool:
+    """Whether a product's fewer multiplications are worth the sums on either side of it."""
+    channels_inside = large.stride(1) == 1 and large.shape[1] >= FEW_CHANNELS
+    if not channels_inside or large.shape[1] * geometry.kernel[-1] < FEW_COLUMNS or not FewerProducts.applies(geometry):
+        return False
+    return 1.3 * fewer_positions(small, geometry) + SUMS < 1.3 * _positions(small)
 
 
 def _maps(inputs: Tensor, output_gradients: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
@@ -145,8 +159,12 @@ def _accumulated(small: Tensor, large: Tensor, geometry: Geometry, weight_total:
     return norms.double().square().sum(0)
 
 
-def _products(small: Tensor, large: Tensor, geometry: Geometry) -> Products:
+def _products(small: Tensor, large: Tensor, geometry: Geometry) -> Products | FewerProducts:
     """Products as they suit the shapes and the memory format."""
+    if _fewer_is_cheaper(small, large, geometry):
+        fewer = FewerProducts(small, large, geometry, len(large))
+        fewer.chunk = min(fewer.chunk, _chunk(large, fewer.entries))
+        return fewer
     channels = large.shape[1] // geometry.groups
     side_by_side = channels * geometry.kernel[-1] < FEW_COLUMNS
     last = len(geometry.kernel) - 1

@@ -144,15 +144,16 @@ class Engine:
 
     @contextmanager
     def _measuring(self) -> Iterator[None]:
+        modules = list(self.model.modules())
         # Such embeddings shorten their own rows when they are looked up.
         clipped = [
             (module.weight, module.weight.detach().clone())
-            for module in self.model.modules()
+            for module in modules
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None
         ]
-        with measured(self.model), self._masks or nullcontext():
+        with measured(self.model, modules), self._masks or nullcontext():
             if self._masks is not None:
-                for module in self.model.modules():
+                for module in modules:
                     module.training = not isinstance(module, nn.modules.batchnorm._NormBase)
             try:
                 yield
@@ -221,25 +222,34 @@ class Engine:
         tally.rescale(self._singles.exponent)
         if tally.waiting + n > WINDOW:
             tally.flush()
-        norms: dict[str, Tensor] = {}
-        losses = None
+        names: tuple[str, ...] = ()
+        squares = losses = None
         while losses is None and self._trust.followed:
-            found = self._measure(chunk, tally, first)
+            found = self._measure(chunk, n, tally, first)
             if found is not None:
-                norms, losses = found
+                names, squares, losses = found
         if losses is None:
             losses = self._singles.losses(chunk)
             require_finite_losses(losses, tally.examples)
-        norms |= self._slow_norms(chunk, tally)
-        require_finite(norms, tally.examples)
-        tally.add(norms, losses)
+        slow = self._slow_norms(chunk, tally)
+        names += tuple(slow)
+        if slow:
+            squares = torch.stack([*(() if squares is None else squares), *slow.values()])
+        if squares is not None:
+            require_finite(names, squares, tally.examples)
+        tally.add(names, squares, losses)
 
-    def _measure(self, chunk: Batch, tally: Tally, first: bool) -> tuple[dict[str, Tensor], Tensor] | None:
-        """Closed forms: norms and losses; none if something was found out that makes another attempt necessary."""
+    def _measure(
+        self, chunk: Batch, n: int, tally: Tally, first: bool
+    ) -> tuple[tuple[str, ...], Tensor | None, Tensor] | None:
+        """Closed forms of n examples: names and squared norms of parameters, as rows, and losses.
+
+        None if something was found out that makes another attempt necessary; no norms if no gradient came.
+        """
         objective, trust, singles = self._objective, self._trust, self._singles
         assert objective is not None
-        n = batch_size(chunk)
-        capture = Capture(trust.followed, {}, n, trust.layouts, max(2**22, self.max_memory // 8))
+        followed = trust.followed
+        capture = Capture(followed, {}, n, trust.layouts, max(2**22, self.max_memory // 8))
         try:
             self._restart_masks()
             with capture:
@@ -251,7 +261,7 @@ class Engine:
         except Exception as error:
             trust.none_followed(f"{type(error).__name__} in a batch: {first_line(error)}")
             return None
-        losses = self._losses(objective, chunk, outputs, value)
+        losses = self._losses(objective, chunk, n, outputs, value)
         if losses is not None and capture.decides and n > 1:
             # A batch may go another way than its examples do: whether it did is asked of every one.
             losses = losses if agree(losses, singles.losses(chunk), self._arithmetic) else None
@@ -271,7 +281,6 @@ class Engine:
             tally.flush()
         separate = tally.waiting == 0
         try:
-            followed = trust.followed
             capture.fresh = followed.keys() - tally.begun
             capture.totals = tally.buffers(followed)
             capture.plan()
@@ -301,14 +310,15 @@ class Engine:
                 trust.refuse(wrong, norms)
                 return None
             trust.verified.add(key)
-        if first and separate and norms and self._rescaled(norms, tally):
+        squares = torch.stack(list(norms.values())) if norms else None
+        if first and separate and squares is not None and self._rescaled(squares, tally):
             return None
-        return norms, losses
+        return tuple(norms), squares, losses
 
-    def _rescaled(self, norms: dict[str, Tensor], tally: Tally) -> bool:
+    def _rescaled(self, squares: Tensor, tally: Tally) -> bool:
         """Whether gradients came near the limits of float32, so that the chunk must be measured at another scale."""
         exponent = self._singles.exponent
-        length = math.sqrt(float(torch.stack(list(norms.values())).amax()))
+        length = math.sqrt(float(squares.amax()))
         if not math.isfinite(length):
             self._singles.exponent = max(-120, exponent - 100)
         elif length > 0 and not 1e-15 < length < 1e15:
@@ -319,9 +329,8 @@ class Engine:
         tally.rescale(self._singles.exponent)
         return True
 
-    def _losses(self, objective: Objective, chunk: Batch, outputs: Any, value: Tensor) -> Tensor | None:
+    def _losses(self, objective: Objective, chunk: Batch, n: int, outputs: Any, value: Tensor) -> Tensor | None:
         """ℓᵢ of a chunk, none if the chunk's loss turns out not to combine them as it did before."""
-        n = batch_size(chunk)
         if objective.kind == "each":
             return value.detach().reshape(n)
         if is_pair(chunk):

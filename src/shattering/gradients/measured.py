@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -13,14 +13,18 @@ from shattering.gradients.batches import Batch, Loss, loss_of
 
 
 @contextmanager
-def measured(model: nn.Module) -> Iterator[None]:
+def measured(model: nn.Module, modules: Sequence[nn.Module] | None = None) -> Iterator[None]:
     """Evaluation mode inside (dropout off, batch normalisation with its running statistics), with gradients enabled.
 
     The arithmetic is that of the parameters: no automatic casting, and on a GPU no TF32, whose rounding would be taken
     for incoherence. Afterwards modes, buffers, the state of torch's generators and its settings are what they were.
+
+    Args:
+        model: to be measured.
+        modules: all of its modules, itself included, where they are known already.
     """
     # One walk through the modules: for a small network each costs as much as one of its layers.
-    modules = list(model.modules())
+    modules = list(model.modules()) if modules is None else modules
     modes = [module.training for module in modules]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
@@ -31,11 +35,13 @@ def measured(model: nn.Module) -> Iterator[None]:
     ]
     parameters = (p for module in modules for p in module._parameters.values() if p is not None)
     devices = list({parameter.device for parameter in parameters if parameter.device.type == "cuda"})
+    # Contexts that have nothing to do are left out, for the same reason.
+    casting = torch.is_autocast_enabled("cpu") or bool(devices)
     with (
-        torch.random.fork_rng(devices=devices),
+        torch.random.fork_rng(devices=devices) if devices else _generator_kept(),
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
+        torch.autocast("cpu", enabled=False) if casting else nullcontext(),
         torch.autocast("cuda", enabled=False) if devices else nullcontext(),
         _settings(modules, on_gpu=bool(devices)),
     ):
@@ -54,6 +60,17 @@ def measured(model: nn.Module) -> Iterator[None]:
                 if not torch.equal(buffer, value):
                     with torch.no_grad():
                         buffer.copy_(value)
+
+
+@contextmanager
+def _generator_kept() -> Iterator[None]:
+    """What ``torch.random.fork_rng`` does for the CPU's generator, in a third of the time."""
+    generator = torch.default_generator
+    state = generator.get_state()
+    try:
+        yield
+    finally:
+        generator.set_state(state)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +26,15 @@ def require_finite_losses(losses: Tensor, before: int) -> None:
         )
 
 
-def require_finite(norms: dict[str, Tensor], before: int) -> None:
-    """Likewise of squared norms per parameter, ``[n]`` each."""
-    if not norms:
+def require_finite(names: Iterable[str], squares: Tensor, before: int) -> None:
+    """Likewise of squared norms ``[parameters, n]``, of the parameters of these names."""
+    if math.isfinite(float(squares.sum())):
         return
-    whole = torch.stack([squares.double() for squares in norms.values()])
-    if math.isfinite(float(whole.sum())):
-        return
-    bad = ~whole.isfinite().all(0)
+    finite = squares.isfinite()
+    bad = ~finite.all(0)
     if bool(bad.any()):
         i = int(bad.nonzero()[0, 0])
-        name = next(name for name, squares in norms.items() if not bool(squares[i].isfinite()))
+        name = next(name for name, right in zip(names, finite[:, i].tolist(), strict=True) if not right)
         raise DataError(
             "gradients-not-finite",
             f"The gradient of example {before + i} (counted from 0) by {name} is not finite; "

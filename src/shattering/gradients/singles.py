@@ -71,8 +71,8 @@ class Singles:
         for i in range(batch_size(batch)):
             for loss, gradients in self.references(rows_of(batch, slice(i, i + 1))):
                 require_finite_losses(torch.tensor([loss], dtype=torch.float64), before + i)
-                squares = {name: g.double().square().sum().reshape(1) for name, g in gradients.items()}
-                require_finite(squares, before + i)
+                squares = torch.stack([g.double().square().sum().reshape(1) for g in gradients.values()])
+                require_finite(gradients, squares, before + i)
 
     def check(self, batch: Batch, loss: float) -> None:
         """Refuses a model whose first example has no gradient, or not the ``loss`` that it had before."""

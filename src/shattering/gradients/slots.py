@@ -50,6 +50,8 @@ class Slot:
 
 def slot_of_view(tensor: Tensor, parameter: Tensor, name: str) -> Slot | None:
     """The slot of a view of a parameter; none if the view repeats entries or the parameter's memory has gaps."""
+    if tensor is parameter and parameter.is_contiguous() and parameter.numel() > 0:
+        return Slot(tensor, (name,), True, True)
     offset = int(tensor.storage_offset() - parameter.storage_offset())
     if tensor.dtype != parameter.dtype or not _injective(tensor) or tensor.numel() == 0:
         return None

@@ -95,14 +95,15 @@ class Tally:
         else:
             self._total[name] = value.contiguous()
 
-    def add(self, norms: Mapping[str, Tensor], losses: Tensor) -> None:
-        """Adds a chunk's scaled squared norms per parameter, float64 ``[n]``, and its losses ``[n]``."""
+    def add(self, names: tuple[str, ...], squares: Tensor | None, losses: Tensor) -> None:
+        """Adds a chunk's scaled squared norms, float64 ``[parameters, n]`` by these names, and its losses ``[n]``.
+
+        No norms where no gradient came.
+        """
         n = len(losses)
-        if norms:
-            squares = torch.stack(list(norms.values()))
+        if squares is not None:
             if self.exponent:
-                squares *= 4.0**-self.exponent
-            names = tuple(norms)
+                squares = squares * 4.0**-self.exponent
             sums = squares.sum(1)
             self._squared[names] = self._squared[names] + sums if names in self._squared else sums
             self._norms.append(squares.sum(0))

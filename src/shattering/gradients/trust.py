@@ -42,6 +42,8 @@ class Trust:
     @property
     def followed(self) -> dict[str, nn.Parameter]:
         """Parameters in closed form."""
+        if not self.slow:
+            return dict(self.parameters)
         return {name: p for name, p in self.parameters.items() if name not in self.slow}
 
     @property

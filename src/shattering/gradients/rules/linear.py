@@ -57,6 +57,12 @@ class Linear(Use):
     ) -> Sequence[Tensor | None]:
         return _accumulated(1, inputs[0], delta, *totals)
 
+    def add_outer(self, inputs: Sequence[Tensor], delta: Tensor, totals: Sequence[Tensor | None], fresh: bool) -> bool:
+        if delta.dim() != 2:
+            return False
+        _add_outer(0 if fresh else 1, inputs[0], delta, *totals)
+        return True
+
     def write(
         self, inputs: Sequence[Tensor], delta: Tensor, totals: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
@@ -69,16 +75,11 @@ def _accumulated(
     """Norms; Σgᵢ goes into the totals, of which the ``share``, 1 or 0, of what they hold stays."""
     norms: list[Tensor | None] = [None, None]
     if d.dim() == 2:
+        _add_outer(share, a, d, weight, bias)
         squares = squared_rows(d)
         if bias is not None:
-            if share:
-                bias += d.sum(0)
-            else:
-                torch.sum(d, 0, out=bias)
             norms[1] = squares
         if weight is not None:
-            # With a share of 0 what is there is not even read.
-            weight.addmm_(d.t(), a, beta=share)
             norms[0] = squared_rows(a) * squares
         return norms
     if weight is not None:
@@ -92,6 +93,17 @@ def _accumulated(
         bias += each.sum(0)
         norms[1] = squared_rows(each)
     return norms
+
+
+def _add_outer(share: int, a: Tensor, d: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    if bias is not None:
+        if share:
+            bias += d.sum(0)
+        else:
+            torch.sum(d, 0, out=bias)
+    if weight is not None:
+        # With a share of 0 what is there is not even read.
+        weight.addmm_(d.t(), a, beta=share)
 
 
 def _positions(x: Tensor) -> Tensor:

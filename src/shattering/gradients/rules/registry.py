@@ -79,6 +79,14 @@ class Use(ABC):
                     total += gradient.sum(0)
         return [torch.cat(norm) if norm else None for norm in norms]
 
+    def add_outer(self, inputs: Sequence[Tensor], delta: Tensor, totals: Sequence[Tensor | None], fresh: bool) -> bool:
+        """Adds (or writes, if fresh) Σgᵢ alone where gᵢ of a weight is aᵢ's outer product with δᵢ, and of a bias δᵢ.
+
+        The norms of such uses follow from the lengths of the rows of a and δ, which `outer_norms` takes of many at
+        once. False, and nothing done, where it is not so.
+        """
+        return False
+
     def write(
         self, inputs: Sequence[Tensor], delta: Tensor, totals: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
@@ -117,7 +125,13 @@ def safe_norms(
 
     Σgᵢ is added to the totals, or, if they are ``fresh``, written there.
     """
-    norms = list((use.write if fresh else use.accumulate)(inputs, delta, totals))
+    return rechecked(use, inputs, delta, totals, list((use.write if fresh else use.accumulate)(inputs, delta, totals)))
+
+
+def rechecked(
+    use: Use, inputs: Sequence[Tensor], delta: Tensor, totals: Sequence[Tensor | None], norms: list[Tensor | None]
+) -> list[Tensor | None]:
+    """The squared norms that a rule found, those out of float32's comfort computed in float64."""
     if delta.dtype == torch.float64:
         return norms
     low, high = COMFORTABLE
@@ -142,6 +156,19 @@ def safe_norms(
         if norm is not None:
             norms[i] = norms[i].double().index_copy(0, rows, norm.double())  # type: ignore[union-attr]
     return norms
+
+
+def outer_norms(uses: Sequence[tuple[Use, Tensor, Tensor, Sequence[Tensor | None]]]) -> list[list[Tensor | None]]:
+    """‖gᵢ‖² of weight and bias, float64 ``[n]`` each, for uses that `Use.add_outer` took, with a, δ and the totals."""
+    lengths = torch.stack([torch.linalg.vector_norm(x, dim=1) for _, a, delta, _ in uses for x in (delta, a)])
+    squares = lengths.double().square_()
+    of_bias, of_weight = squares[::2], squares[::2] * squares[1::2]
+    comfortable = squares.numel() == 0 or (_comfortable(squares) and _comfortable(of_weight))
+    found = []
+    for (use, a, delta, totals), *norms in zip(uses, of_weight.unbind(), of_bias.unbind(), strict=True):
+        wanted = [norm if total is not None else None for norm, total in zip(norms, totals, strict=True)]
+        found.append(wanted if comfortable else rechecked(use, [a], delta, totals, wanted))
+    return found
 
 
 def rule(*functions: Any, spreads: bool = False) -> Callable[[Rule], Rule]:
