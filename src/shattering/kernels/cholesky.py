@@ -17,6 +17,12 @@ from torch import Tensor
 from shattering.kernels.matrix import Matrix
 from shattering.kernels.work import Work
 
+STRIPS = 8
+"""Strips of columns in which a symmetric tile is reduced, each from its diagonal on."""
+
+LEAF = 256
+"""Side of the triangles that are inverted whole."""
+
 
 @dataclass(frozen=True, eq=False)
 class Factor:
@@ -102,7 +108,7 @@ def factorise(matrix: Matrix, dtype: torch.dtype, work: Work, name: str, told: C
             if j % 8 == 7:
                 told(-1)
         part = row[:, low:]
-        part.addmm_(row[:, :low], row[:, :low].T, alpha=-1)
+        _reduce(part, row[:, :low])
         root, added = _root(part)
         part.copy_(root)
         shift = max(shift, added)
@@ -113,8 +119,16 @@ def factorise(matrix: Matrix, dtype: torch.dtype, work: Work, name: str, told: C
     return Factor(tuple(rows), tuple(inverses), tuple(blocks), shift)
 
 
+def _reduce(tile: Tensor, above: Tensor) -> None:
+    """Subtracts R Rᵀ from the lower triangle of ``tile``, and from some of the rest."""
+    width = -(-len(tile) // STRIPS)
+    for start in range(0, len(tile), width):
+        strip = slice(start, start + width)
+        tile[start:, strip].addmm_(above[start:], above[strip].T, alpha=-1)
+
+
 def _root(tile: Tensor) -> tuple[Tensor, float]:
-    """The lower root of a symmetric tile, and what had to be added to its diagonal."""
+    """The lower root of a symmetric tile, of which the lower triangle is read, and what was added to its diagonal."""
     root, info = torch.linalg.cholesky_ex(tile)
     added = 0.0
     scale = max(float(tile.diagonal().abs().max()), torch.finfo(tile.dtype).tiny)
@@ -130,11 +144,21 @@ def _root(tile: Tensor) -> tuple[Tensor, float]:
 
 def _inverse(root: Tensor) -> Tensor:
     """Of a lower triangle, rounded once."""
-    exact = torch.linalg.solve_triangular(
-        root.double(), torch.eye(len(root), dtype=torch.float64, device=root.device), upper=False
-    )
-    rounded: Tensor = exact.to(root.dtype)
-    return rounded
+    # Columns lie in memory one after another, which is the order that thin products with the transpose read them in.
+    exact = torch.zeros(root.shape, dtype=torch.float64, device=root.device).T
+    _invert(root.double(), exact)
+    return exact.to(root.dtype)
+
+
+def _invert(root: Tensor, out: Tensor) -> None:
+    """Fills the lower triangle of ``out``, by halves: a triangular solve of the whole would compute the zeros too."""
+    if len(root) <= LEAF:
+        out.copy_(torch.linalg.solve_triangular(root, torch.eye(len(root)).to(root), upper=False))
+        return
+    half = len(root) // 2
+    _invert(root[:half, :half], out[:half, :half])
+    _invert(root[half:, half:], out[half:, half:])
+    torch.mm(out[half:, half:], root[half:, :half] @ out[:half, :half], out=out[half:, :half]).neg_()
 
 
 def _keep_row(work: Work, name: str, row: Tensor, added: float) -> None:

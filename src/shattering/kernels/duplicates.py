@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -10,17 +11,27 @@ from numpy.typing import NDArray
 
 from shattering.core.errors import DataError
 
+NUMBERS_AT_ONCE = 2**16
+"""So few that what is made of them on the way stays in a core's cache."""
+
+
+def _chunks(inputs: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Index of the first of some rows, and these rows ``[rows, features]``."""
+    flat = inputs.reshape(len(inputs), -1)
+    height = max(1, NUMBERS_AT_ONCE // max(1, flat.shape[1]))
+    return ((start, flat[start : start + height]) for start in range(0, len(flat), height))
+
 
 def require_finite(inputs: NDArray[Any]) -> None:
     """Raises `DataError` ``kernel-not-finite`` where a feature is NaN or infinite, naming the first such example."""
-    # A sum is finite where all its terms are, and costs no array of truth values; one that is not is looked into.
-    for index, row in enumerate(inputs.reshape(len(inputs), -1)):
-        if not np.isfinite(row.sum(dtype=np.float64)) and not np.isfinite(row).all():
-            feature = int(np.flatnonzero(~np.isfinite(row))[0])
+    for start, rows in _chunks(inputs):
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, feature = (int(x[0]) for x in np.nonzero(~finite))
             raise DataError(
                 "kernel-not-finite",
-                f"Feature {feature} of training example {index} is {row[feature]}, and a kernel needs finite numbers; "
-                "remove the example or repair it.",
+                f"Feature {feature} of training example {start + row} is {rows[row, feature]}, and a kernel needs "
+                "finite numbers; remove the example or repair it.",
             )
 
 
@@ -28,14 +39,25 @@ def first_of_each(inputs: NDArray[Any]) -> NDArray[np.int64]:
     """For each point the index of the first one that equals it in every feature: its own where there is none before.
 
     Args:
-        inputs: ``[n, …]``; 0 and -0 are equal.
+        inputs: float ``[n, …]``; 0 and -0 are equal.
     """
+    first = np.arange(len(inputs))
+    # Few points share even the sum of their bits with another, and only these are looked into.
+    sums = np.zeros(len(inputs), np.uint64)
+    for start, rows in _chunks(inputs):
+        bits = _plain(rows).view(f"u{inputs.itemsize}")
+        sums[start : start + len(rows)] = bits.sum(axis=1, dtype=np.uint64)
+    _, group, sizes = np.unique(sums, return_inverse=True, return_counts=True)
     seen: dict[bytes, int] = {}
-    first = np.empty(len(inputs), np.int64)
-    for index, row in enumerate(inputs):
-        # Adding 0 turns -0 into 0.
-        first[index] = seen.setdefault(blake2b((row + row.dtype.type(0)).tobytes(), digest_size=16).digest(), index)
+    for index in np.flatnonzero(sizes[group] > 1):
+        first[index] = seen.setdefault(blake2b(_plain(inputs[index]).tobytes(), digest_size=16).digest(), int(index))
     return first
+
+
+def _plain(rows: NDArray[Any]) -> NDArray[Any]:
+    """With 0 for -0: equal numbers then have equal bits."""
+    plain: NDArray[Any] = np.ascontiguousarray(rows) + rows.dtype.type(0)
+    return plain
 
 
 def require_consistent(first: NDArray[np.int64], labels: NDArray[np.int64]) -> None:

@@ -23,7 +23,7 @@ from shattering.kernels.functions import Kernel
 from shattering.kernels.matrix import GivenMatrix, KernelMatrix, Matrix, times
 from shattering.kernels.points import Points
 from shattering.kernels.spectrum import STEPS as KRYLOV_STEPS
-from shattering.kernels.spectrum import block_width, extreme_vector
+from shattering.kernels.spectrum import block_width, greatest_vector, least_vector
 from shattering.kernels.work import Unattended, Work
 
 EPSILON = torch.finfo(torch.float64).eps
@@ -254,8 +254,8 @@ class _System:
     def _extremes(self) -> Tensor:
         """Unit vectors near those of the least and of the greatest eigenvalue, as columns."""
         n, device = len(self.targets), self.targets.device
-        least = extreme_vector(self._told(self.factor.solve), n, device)
-        return torch.cat([least, extreme_vector(self._told(self.factor.times), n, device)], dim=1)
+        least = least_vector(self._told(self.factor.solve), n, device)
+        return torch.cat([least, greatest_vector(self._told(self.factor.times), n, device)], dim=1)
 
     def _told(self, apply: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def told(vectors: Tensor) -> Tensor:
