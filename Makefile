@@ -27,9 +27,9 @@ test: check  ## checks and the default tests, within eight minutes on two cores
 browser: $(STAMP)  ## the report in a real browser; needs Chromium
 	$(BIN)/python -m pytest -m browser
 
-cluster: $(STAMP)  ## Ray and submitit on this machine, killed in mid-sweep; about four minutes
+cluster: $(STAMP)  ## Ray and submitit on this machine, and local sweeps, killed on the way; about five minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray,slurm]'
-	$(BIN)/python -m pytest -p no:xdist -m slow tests/execution/test_engines_on_clusters.py
+	$(BIN)/python -m pytest -p no:xdist -m slow tests/execution/test_engines_on_clusters.py tests/faults/test_killed_sweep.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -48,7 +48,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records = draw.integers(0, 256, (count, 3073), dtype=np.uint8)
         records[:, 0] = np.arange(count) % 10
         (batches / name).write_bytes(records.tobytes())
-    (folder / "results").symlink_to(ROOT / "results")
+    for name in ("results", "examples"):
+        (folder / name).symlink_to(ROOT / name)
     python = re.search(r"```python\n# mymodels.py\n(.*?)```", README, re.S)
     assert python, "the README shows mymodels.py"
     (folder / "mymodels.py").write_text(python[1])

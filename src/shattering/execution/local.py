@@ -150,9 +150,9 @@ def run_jobs(
                 if job.parent is not None and least is not None and least.jobs:
                     again.append(job)  # too large to wait in a pipe, which both ends would then wait for
                     break
-                if least is None:
-                    least = hire()
-                    crew.append(least)
+                if least is None:  # all at once: each takes seconds to start, whenever its first job comes
+                    crew += [hire() for _ in range(workers - len(crew))]
+                    least = next(worker for worker in crew if not worker.jobs)
                 with suppress(BrokenPipeError, OSError):  # a dead worker is found below, with its jobs
                     least.give(job)
             busy = [worker for worker in crew if worker.jobs]
