@@ -159,8 +159,12 @@ def _one_driver(cluster: Cluster, seed: int) -> Course:
             continue
         if kind == "committed":
             committed += 1
+            continue
         if alive != life[worker]:
-            continue  # it belongs to a worker that is gone
+            if kind == "given":  # sent to a worker that has failed meanwhile: it is sent again
+                repeated += 1
+                at(drives(now, cluster.take_seconds) + cluster.start_seconds, "given", worker)
+            continue
         if kind == "ready":
             for _ in range(min(cluster.queued, waiting)):
                 waiting -= 1

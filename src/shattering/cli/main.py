@@ -26,6 +26,7 @@ from shattering.cli.output import Interrupted, StdoutClosed, discard_stdout, tel
 from shattering.cli.query import query
 from shattering.cli.reading import compare, report, show
 from shattering.cli.run import run
+from shattering.cli.serve import serve
 from shattering.cli.shatter import shatter
 from shattering.cli.sweep import sweep
 from shattering.core.errors import ShatteringError, SpecError, StoreError, nearest
@@ -73,6 +74,7 @@ app.command(report)
 app.command(compare)
 app.command(show)
 app.command(query)
+app.command(serve)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

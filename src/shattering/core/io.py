@@ -43,6 +43,40 @@ def read_bytes(path: Path) -> bytes | None:
         raise
 
 
+def read_plain(root: Path, *parts: str, most: int = 64 << 20, whole: bool = True) -> bytes | None:
+    """The bytes of ``root/part/part/…`` for somebody else: through no link, from nothing but a plain file.
+
+    Args:
+        root: a folder; it may be a link itself.
+        parts: single names.
+        most: bytes that are read.
+        whole: whether a longer file counts as none; otherwise its beginning is read.
+
+    Returns:
+        None where there is no such file, or it may not be read.
+    """
+    if not parts or any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        return None
+    always = os.O_RDONLY | os.O_CLOEXEC
+    held: list[int] = []
+    try:
+        held.append(os.open(root, always | os.O_DIRECTORY))
+        for part in parts[:-1]:
+            held.append(os.open(part, always | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=held[-1]))
+        # Not blocking: a pipe of that name would keep us waiting for a writer.
+        held.append(os.open(parts[-1], always | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=held[-1]))
+        found = os.fstat(held[-1])
+        if not stat.S_ISREG(found.st_mode) or (whole and found.st_size > most):
+            return None
+        with os.fdopen(held.pop(), "rb") as file:
+            return file.read(most)
+    except OSError:
+        return None
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
 def size(path: Path) -> int | None:
     """Number of bytes of a file; none where there is no such file."""
     try:
