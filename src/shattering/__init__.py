@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from shattering.api import run as run
     from shattering.api import shatter as shatter
     from shattering.api import sweep as sweep
+    from shattering.api import watch as watch
     from shattering.gradients.coherence import coherence as coherence
 
 __version__ = VERSION
-__all__ = ["__version__", "coherence", "report", "results", "run", "shatter", "sweep"]
+__all__ = ["__version__", "coherence", "report", "results", "run", "shatter", "sweep", "watch"]
 
 
 _HOMES = {
@@ -26,8 +27,9 @@ _HOMES = {
     "run": "shattering.api",
     "shatter": "shattering.api",
     "sweep": "shattering.api",
+    "watch": "shattering.api",
 }
-_MODULES: tuple[str, ...] = ()
+_MODULES = ("integrations", "track")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,15 +6,20 @@ only, so that a study can be run on a machine without the packages of the comman
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.core.study import Scale
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from shattering.execution.study import Outcome
+    from shattering.gradients.batches import Loss
     from shattering.store.query import Results
+    from shattering.watching.trackers import Tracker
+    from shattering.watching.watch import Watch
 
 
 def run(
@@ -227,3 +232,78 @@ def shatter(
     found = findings(check)
     write_check(check, found)
     return found
+
+
+def watch(
+    model: nn.Module,
+    loss: Loss,
+    *,
+    probe: Any,
+    every: int = 100,
+    out: str | Path = "watched",
+    changed: Any = None,
+    max_overhead: float | None = 0.05,
+    probe_examples: int = 512,
+    tracker: Tracker | Sequence[Tracker] = (),
+    right: Callable[..., Any] | None = None,
+    collate: Callable[[list[Any]], Any] | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    enabled: bool = True,
+    quiet: bool = False,
+) -> Watch:
+    """Measures a network now and then while your own loop trains it, and leaves no trace in the training.
+
+    ``with watch(model, loss, probe=data) as w:`` around the loop, ``w.step(step)`` after every update. On a fixed set
+    of examples, the probe, it measures coherence as a whole and by layer, loss, accuracy, since which update each
+    example has been right, and all of it apart for pristine and corrupt examples where ``changed`` tells them apart.
+    In evaluation mode: dropout is off, batch normalisation takes its running statistics, and that is said beside the
+    numbers. The weights that come out are those of the training without the watch, bit for bit.
+
+    The first look is made at the start and raises what is wrong; later ones never stop the training. ``w.rows``,
+    ``w.examples``, ``w.notes`` and ``w.problems`` tell what was found; `results` and ``shattering show`` read it from
+    ``out``.
+
+    Args:
+        model: any network that is whole in this process; one that was compiled or distributed is unwrapped.
+        loss: of (outputs, targets) where a batch is a pair, else of (model, batch); one number per example, or their
+            mean or sum.
+        probe: a tuple or dict of arrays with a row per example, a data set, a DataLoader, or an iterable of batches.
+        every: updates between two looks, at least 1.
+        out: folder of the store.
+        changed: bool ``[n]`` over what the probe is drawn from: which examples are corrupt; none: not known.
+        max_overhead: share of the training's own time that watching may take, above 0; a look that would exceed it is
+            left out, and how many were is said at the end. The first look is made in any case. None: any.
+        probe_examples: how many examples to draw at most, at least 2; coherence depends on how many.
+        tracker: ``shattering.track.TensorBoard("folder")``, ``WandB()``, ``MLflow()``, your own, or several.
+        right: which examples are right, to bool ``[n]``, called as the loss is; none: those with the largest output at
+            the target, where outputs are ``[n, k]`` and targets ``[n]``.
+        collate: makes a batch of a list of the data set's items; none: the loader's, or torch's default.
+        name: of this training in the store; none: a new one.
+        seed: of the stream that draws the probe.
+        enabled: false measures nothing, as on all but the main process of a distributed training.
+        quiet: nothing on standard error at the end.
+
+    Raises:
+        ShatteringError: at the start of the block: the model has no parameters, cannot be measured, the loss is not one
+            of single examples, the probe is empty, ``changed`` does not fit it, or ``out`` cannot be written.
+    """
+    from shattering.watching.watch import Watch
+
+    return Watch(
+        model,
+        loss,
+        probe=probe,
+        every=every,
+        out=out,
+        changed=changed,
+        max_overhead=max_overhead,
+        probe_examples=probe_examples,
+        tracker=tracker,
+        right=right,
+        collate=collate,
+        name=name,
+        seed=seed,
+        enabled=enabled,
+        quiet=quiet,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from shattering.measures.registry import Probe, measure
+from shattering.measures.registry import GroupedSums, Probe, measure
 
 NETWORK = "network"
 """Stands for the layer whose parameters belong to the network itself rather than to a module inside it."""
@@ -43,7 +43,11 @@ def coherence(probe: Probe) -> dict[str, float]:
 
     The cost is about that of one forward and backward pass over the sample, shared with ``contributions``.
     """
-    sums = probe.sums
+    return coherence_numbers(probe.sums)
+
+
+def coherence_numbers(sums: GroupedSums) -> dict[str, float]:
+    """The numbers of `coherence` from sums over gradients."""
     whole = sums.all.alignment()
     numbers = {
         "m_coherence": whole.m_coherence,

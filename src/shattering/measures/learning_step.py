@@ -31,9 +31,13 @@ def learning_step(probe: Probe, before: Mapping[str, NDArray[Any]]) -> dict[str,
         ``learning_step``, int64 ``[n]``, one number for each training example: a step, or -1.
     """
     right = (probe.train[1] == probe.labels).cpu().numpy()
-    known = before.get("learning_step", np.full(len(right), NEVER))
-    since = np.where(known == NEVER, probe.step, known)
-    return {"learning_step": np.where(right, since, NEVER).astype(np.int64)}
+    return {"learning_step": known_since(right, before.get("learning_step"), probe.step)}
+
+
+def known_since(right: NDArray[np.bool_], before: NDArray[Any] | None, step: int) -> NDArray[np.int64]:
+    """The column `learning_step` at ``step``, from who is right now and the column before (none: at the first)."""
+    known = np.full(len(right), NEVER) if before is None else before
+    return np.where(right, np.where(known == NEVER, step, known), NEVER).astype(np.int64)
 
 
 def learning_steps(record: Record) -> NDArray[np.int64]:

@@ -19,8 +19,10 @@ from shattering.store.table import runs_table
 
 SHORT = 8
 MOST_ROWS = 40
-SHOWN = ("step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "probe_loss", "probe_accuracy", "m_coherence")
-SHOWN += ("pristine_alpha", "corrupt_alpha", "pristine_accuracy", "corrupt_accuracy", "pristine_share")
+SHOWN = (
+    "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "probe_loss", "probe_accuracy",
+    "pristine_accuracy", "corrupt_accuracy", "m_coherence", "pristine_alpha", "corrupt_alpha", "pristine_share",
+)  # fmt: skip
 """Measured names with a column of their own, where a run has them."""
 UNKNOWN_OF_WATCHED = ("training", "stream_seeds", "selection")
 """Parts of the spec that say nothing of a training that was watched, not run."""

@@ -142,7 +142,9 @@ class _Sweep:
         self.chunks: list[_Chunk] = []
         root = engine.out.resolve()
         self.origin = Origin.here(stack.enter_context(marked(root)))
+        self.root = root
         self.spool = Store.open(root / "slurm" / "results", write=True)
+        self.taken: set[str] = set()
         self.folder = root / "slurm" / f"sweep-{os.urandom(6).hex()}"
 
     def messages(
@@ -160,6 +162,8 @@ class _Sweep:
                 if not self.chunks and (stop_by < math.inf or not (self.ledger.again or unfinished())):
                     yield from (Interrupted(job.key) for job in self.ledger.again)
                     clean = stop_by == math.inf
+                    for key in sorted(self.taken):
+                        self._forget(key)
                     return
                 yield from self._look(stop_by < math.inf)
                 if time.monotonic() > stop_by:
@@ -274,8 +278,12 @@ class _Sweep:
         return Ended(job.key, record, weights if job.keep_weights else None)
 
     def _forget(self, key: str) -> None:
+        """Removes what was taken up, but a record only when the driver has it on the disk, which may take a moment."""
+        self.taken.add(key)
         with suppress(StoreError):
-            io.remove(self.spool.root / "runs" / key)
+            for name in [name for name in self.taken if (self.root / "runs" / name).is_dir()]:
+                io.remove(self.spool.root / "runs" / name)
+                self.taken.remove(name)
             io.remove(self.folder / "said" / _file(key))
 
     def _ended(self, chunk: _Chunk) -> bool:
