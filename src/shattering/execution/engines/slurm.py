@@ -144,7 +144,8 @@ class _Sweep:
         self.origin = Origin.here(stack.enter_context(marked(root)))
         self.root = root
         self.spool = Store.open(root / "slurm" / "results", write=True)
-        self.taken: set[str] = set()
+        # What an earlier driver committed, and had no time to remove, too.
+        self.taken = set(io.names(self.spool.root / "runs")) & set(io.names(root / "runs"))
         self.folder = root / "slurm" / f"sweep-{os.urandom(6).hex()}"
 
     def messages(
