@@ -87,7 +87,10 @@ def serve(store: Store, bound: socket.socket, access: Access, started: Callable[
     )
     with bound:
         started()
-        uvicorn.Server(config).run(sockets=[bound])
+        server = uvicorn.Server(config)
+        server.run(sockets=[bound])
+        if server.should_exit:  # by Ctrl-C; whether that comes out of `run` depends on what the loop was at
+            raise KeyboardInterrupt
 
 
 def _bracketed(host: str) -> str:
