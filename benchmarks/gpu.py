@@ -27,12 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from gpu_machine import announce, data_folder, recorded, save, stepping
+from gpu_machine import announce, data_folder, paper_plan, recorded, save, stepping
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec, parse_spec
 from shattering.data.arrays import from_arrays
 from shattering.data.dataset import Splits
-from shattering.execution.plan import plan_study
 from shattering.execution.run import Control, execute
 from shattering.execution.stacked import execute_stacked
 from shattering.studies.zhang2017_random_labels import ROWS
@@ -62,15 +61,7 @@ def fit(options: argparse.Namespace, device: str, quick: bool) -> dict[str, Any]
     if device == "cuda":
         overrides["compute.dtype"] = "bfloat16"
     with data_folder(options.data, quick) as data, stepping("captured"):
-        planned = plan_study(
-            "zhang2017-random-labels",
-            data=data,
-            data_dir=options.data_dir,
-            scale="paper",
-            seeds=1,
-            overrides=overrides,
-            device=device,
-        )
+        planned = paper_plan(data, options.data_dir, overrides, device)
         spec = spec_of(row, planned)
         records, seconds = recorded(planned, [spec], options.out / "fit", 1)
     record = records.get(spec.digest)

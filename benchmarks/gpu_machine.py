@@ -16,7 +16,7 @@ import torch
 
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.execution.plan import Planned
+from shattering.execution.plan import Planned, plan_study
 from shattering.execution.provenance import processor
 from shattering.execution.study import run_plan
 
@@ -78,6 +78,19 @@ def stepping(way: str) -> Any:
             del os.environ["SHATTERING_STEPPER"]
         else:
             os.environ["SHATTERING_STEPPER"] = before
+
+
+def paper_plan(data: str, data_dir: Path | None, overrides: dict[str, Any], device: str) -> Planned:
+    """Table 1 and Figure 1 by the published protocol, one seed."""
+    return plan_study(
+        "zhang2017-random-labels",
+        data=data,
+        data_dir=data_dir,
+        scale="paper",
+        seeds=1,
+        overrides=overrides,
+        device="cuda" if device == "cuda" else "cpu",
+    )
 
 
 def recorded(planned: Planned, specs: Sequence[RunSpec], out: Path, jobs: int) -> tuple[dict[str, Record], float]:

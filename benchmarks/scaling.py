@@ -36,6 +36,9 @@ from shattering.execution.study import run_plan
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 
+START_SECONDS = 4.0
+"""Of a local worker: a process is spawned, imports torch, and reads the data."""
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -355,10 +358,6 @@ def main() -> None:
         told["host"] = host
         target.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"\nsaved: {target}")
-
-
-START_SECONDS = 4.0
-"""Of a local worker: a process is spawned, imports torch, and reads the data."""
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gpu_machine import announce, data_folder, recorded, save, stepping
+from gpu_machine import announce, data_folder, paper_plan, recorded, save, stepping
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.execution.plan import Planned, plan_study
+from shattering.execution.plan import Planned
 from shattering.studies.zhang2017 import Row
 from shattering.studies.zhang2017_random_labels import ROWS
 
@@ -94,15 +94,7 @@ def main() -> None:
         overrides["compute.dtype"] = options.dtype
 
     with data_folder(options.data, quick) as data, stepping("captured"):
-        planned = plan_study(
-            "zhang2017-random-labels",
-            data=data,
-            data_dir=options.data_dir,
-            scale="paper",
-            seeds=1,
-            overrides=overrides,
-            device=device,
-        )
+        planned = paper_plan(data, options.data_dir, overrides, device)
         specs = {row.source: spec_of(row, planned) for row in ROWS}
         records, seconds = recorded(planned, list(specs.values()), options.out, options.jobs)
 

@@ -9,7 +9,7 @@ import pytest
 from shattering.core.errors import ModelError, Stopped
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.execution.run import Control, _Training, execute
+from shattering.execution.run import Control, Training, execute
 from shattering.execution.stacked import execute_stacked
 from shattering.training.loop import Snapshot
 from tiny_runs import Memory, digits, stop_at_call, tiny_spec
@@ -59,15 +59,15 @@ def test_who_is_stopped_saves_a_checkpoint_and_goes_on_from_it() -> None:
 
 
 def test_a_measure_that_fails_ends_its_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = _Training._see
+    whole = Training.see
 
-    def see(training: _Training, snapshot: Snapshot) -> None:
+    def see(training: Training, snapshot: Snapshot) -> None:
         if training.spec.seed == 1 and snapshot.step == 3:
             raise ModelError("measure-broke", "It broke.")
         whole(training, snapshot)
 
     alone = [execute(spec, digits())[0] for spec in specs()]
-    monkeypatch.setattr(_Training, "_see", see)
+    monkeypatch.setattr(Training, "see", see)
     found = execute_stacked(specs(), digits())
     assert isinstance(found[1], ModelError)
     same(found[0], alone[0])

@@ -21,7 +21,7 @@ from shattering.core.errors import ShatteringError, StoreError
 from shattering.core.record import results_digest
 from shattering.execution import local
 from shattering.execution.plan import Planned, plan_study
-from shattering.execution.run import _Training, execute
+from shattering.execution.run import Training, execute
 from shattering.execution.study import run_plan
 from shattering.store.store import Store
 from tiny_runs import Driver, digits, fork_driver, fork_workers, register_study, tiny_spec
@@ -64,21 +64,21 @@ def undisturbed(planned: Planned) -> str:
 
 def sweep(planned: Planned, out: Path, trace: Path | None = None) -> dict[str, Any]:
     """Carries out the plan with two workers, as a driver process; notes where each run was taken up."""
-    resume = _Training.resume
+    resume = Training.resume
 
-    def noted(training: _Training) -> None:
+    def noted(training: Training) -> None:
         resume(training)
         if trace is not None:
             with trace.open("a") as file:
                 file.write(f"{training.spec.digest} {training.progress.step}\n")
 
-    _Training.resume = noted  # type: ignore[method-assign]
+    Training.resume = noted  # type: ignore[method-assign]
     try:
         outcome = run_plan(planned, out=out, jobs=2, quiet=True)
     except ShatteringError as error:
         return {"error": error.identifier, "exit_code": error.exit_code, "message": error.message}
     finally:
-        _Training.resume = resume  # type: ignore[method-assign]
+        Training.resume = resume  # type: ignore[method-assign]
     records = outcome.store.records(planned.plan.digests)
     return {
         "computed": outcome.computed,

@@ -168,7 +168,7 @@ def _carry_out(planned: Planned, options: RunOptions, common: Common) -> int:
         quiet=common.quiet,
         **engine_of(planned, options, common),
     )
-    return _reported(outcome, common)
+    return reported(outcome, common)
 
 
 def engine_of(planned: Planned, options: RunOptions, common: Common) -> dict[str, Any]:
@@ -213,13 +213,17 @@ def _together(name: str, options: RunOptions, fields: dict[str, Any], command: s
         plan, device=options.device, out=options.out, keep_weights=options.keep_weights, quiet=common.quiet
     )
     if done.outcome is not None:
-        return _reported(done.outcome, common)
+        return reported(done.outcome, common)
     if done.interrupted_by is not None:
         raise Interrupted(done.interrupted_by)
     return 0
 
 
-def _reported(outcome: Outcome, common: Common) -> int:
+def reported(outcome: Outcome, common: Common) -> int:
+    """Writes and prints the report of a plan that was carried out; returns the exit code.
+
+    Raises `Interrupted`, once it is said how to continue, where the plan was stopped.
+    """
     from shattering.cli.reading import print_report
 
     if outcome.interrupted_by is not None:

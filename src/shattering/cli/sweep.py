@@ -17,8 +17,7 @@ from shattering.cli.options import (
     resolve_fields,
     resolve_options,
 )
-from shattering.cli.output import Interrupted, emit, emit_json, tell
-from shattering.core.errors import EXIT_RUNS_FAILED
+from shattering.cli.output import emit, emit_json
 
 if TYPE_CHECKING:
     from shattering.core.sweep import Sweep
@@ -127,8 +126,7 @@ def sweep(
 
 
 def _carry_out(planned: Planned, declared: Sweep, options: RunOptions, common: Common) -> int:
-    from shattering.cli.reading import print_report
-    from shattering.cli.run import engine_of
+    from shattering.cli.run import engine_of, reported
     from shattering.execution.sweep import run_sweep
 
     outcome = run_sweep(
@@ -140,11 +138,7 @@ def _carry_out(planned: Planned, declared: Sweep, options: RunOptions, common: C
         quiet=common.quiet,
         **engine_of(planned, options, common),
     )
-    if outcome.interrupted_by is not None:
-        tell(f"Stopped; finished runs are kept. To continue: {outcome.plan.command}")
-        raise Interrupted(outcome.interrupted_by)
-    counts = print_report(outcome.store, outcome.plan, outcome.seconds, common)
-    return EXIT_RUNS_FAILED if counts.get("failed", 0) + counts.get("cancelled", 0) else 0
+    return reported(outcome, common)
 
 
 def _describe(planned: Planned, declared: Sweep, options: RunOptions, common: Common) -> int:

@@ -287,6 +287,22 @@ class Study:
 studies: Registry[Study] = Registry("study", "shattering.studies")
 
 
+def bare_study(name: str, paper: Paper, question: str) -> Study:
+    """What the planner and the driver want to know of a plan that no registered study makes; not registered itself."""
+    return Study(
+        name=name,
+        paper=paper,
+        question=question,
+        datasets=(),
+        specs=lambda request: [],
+        claims=(),
+        figures=(),
+        answer=lambda records: "",
+        differences=lambda request: (),
+        choices=(),
+    )
+
+
 def register(study: Study) -> Study:
     """Makes a study known under its name; a claim without a source is refused."""
     from shattering.core.errors import ShatteringError

@@ -13,7 +13,7 @@ from shattering.core.errors import SpecError, StoreError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
-from shattering.core.study import Request, Study
+from shattering.core.study import Request, Study, bare_study
 from shattering.execution.capacity_design import FIRST_BUDGET, START_SECONDS, Ended, Question, Round, next_round
 from shattering.execution.capacity_records import (
     PILOT_SEED,
@@ -291,16 +291,5 @@ def _asked(minutes: float, budgets: Sequence[int]) -> dict[str, Any]:
 
 
 def _study(model: str) -> Study:
-    """What the planner and the driver want to know; it is not registered, since its runs follow from one another."""
-    return Study(
-        name=f"shatter-{model}",
-        paper=ZHANG_2017,
-        question=f"How easily does {model} fit random labels?",
-        datasets=(),
-        specs=lambda request: [],
-        claims=(),
-        figures=(),
-        answer=lambda records: "",
-        differences=lambda request: (),
-        choices=(),
-    )
+    """What the planner and the driver want to know: the runs follow from one another, so no study can list them."""
+    return bare_study(f"shatter-{model}", ZHANG_2017, f"How easily does {model} fit random labels?")

@@ -66,12 +66,11 @@ class FitSpeed:
 
 def shape_of(spec: RunSpec) -> str:
     """What two runs must share to be equally fast."""
-    part = spec.model_copy(update={"seed": 0, "stream_seeds": {}})
-    training = part.training
-    if is_learner(part.model.name):  # what it costs depends on what it is given: noise takes a deeper tree
-        return f"{part.model} {part.compute} {part.data.crop} {part.corruption}"
+    training = spec.training
+    if is_learner(spec.model.name):  # what it costs depends on what it is given: noise takes a deeper tree
+        return f"{spec.model} {spec.compute} {spec.data.crop} {spec.corruption}"
     update = f"{training.optimizer} {training.augmentation} {training.gradient} {training.winsorize} {training.loss}"
-    return f"{part.model} {part.compute} {part.data.crop} {part.data.image_size} {update}"
+    return f"{spec.model} {spec.compute} {spec.data.crop} {spec.data.image_size} {update}"
 
 
 def shape_key(spec: RunSpec, facts: DataFacts) -> str:

@@ -36,7 +36,7 @@ class Display:
         self.planned, self.already, self.quiet = len(plan.specs), len(plan.specs) - len(missing), quiet
         self.cost = cost
         waiting = set(missing)
-        self.ahead = sum(cost(spec) for spec in plan.specs if spec.digest in waiting)
+        self.ahead = sum(cost(spec) for key, spec in zip(plan.digests, plan.specs, strict=True) if key in waiting)
         self.behind = 0.0
         self.title = f"{plan.study} · {plan.request.data.name} · {plan.request.scale}"
         self.counts: dict[str, int] = {}

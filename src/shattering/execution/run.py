@@ -119,18 +119,23 @@ def execute(
     began = time.monotonic()
     both = corrupted(splits, spec, parent)
     with arithmetic(spec) as nondeterministic:
-        augmented = spec.training.augmentation != "none"
-        examples = prepare(both.train, spec, augmented=augmented, team=control.team)
-        test = prepare(both.test, spec, team=control.team)
-        model = initial_model(spec, test.input_shape, examples.num_classes)
-        training = _Training(spec, model, examples, test, control)
-        training.resume()
+        training = begun(spec, both, control)
         ending = training.go_on()
         summary = training.summary(both.train)
-    return training.record(ending, both.train, summary, time.monotonic() - began, nondeterministic), model
+    return training.record(ending, both.train, summary, time.monotonic() - began, nondeterministic), training.model
 
 
-class _Training:
+def begun(spec: RunSpec, both: Splits, control: Control) -> Training:
+    """The training of a run on splits that are `corrupted` already, at its newest sound checkpoint or its beginning."""
+    examples = prepare(both.train, spec, augmented=spec.training.augmentation != "none", team=control.team)
+    test = prepare(both.test, spec, team=control.team)
+    model = initial_model(spec, test.input_shape, examples.num_classes)
+    training = Training(spec, model, examples, test, control)
+    training.resume()
+    return training
+
+
+class Training:
     """A training under way: the loop's parts, its counters and its rows, which a checkpoint saves together."""
 
     def __init__(self, spec: RunSpec, model: nn.Module, examples: Examples, test: Examples, control: Control) -> None:
@@ -164,17 +169,18 @@ class _Training:
                 self.spec,
                 self.progress,
                 stepper=stepper,
-                on_step=self._on_step,
+                on_step=self.on_step,
                 should_stop=self.control.should_stop,
             ):
-                self._see(snapshot)
+                self.see(snapshot)
             self.way |= getattr(stepper, "facts", {})  # what a stepper has found out about itself meanwhile
             return snapshot
         except Stopped:
             self._save()
             raise
 
-    def _see(self, snapshot: Snapshot) -> None:
+    def see(self, snapshot: Snapshot) -> None:
+        """Measures a snapshot and keeps its row; of one that diverged, only where."""
         if snapshot.ending == "diverged":
             self.diverged_step = snapshot.diverged_step
             return
@@ -240,7 +246,8 @@ class _Training:
             self.engine = Engine(self.model, self._losses)
         return self.engine.sums(batches())
 
-    def _on_step(self) -> None:
+    def on_step(self) -> None:
+        """A sign of life, the time for a checkpoint, or `Stopped`, where the training is whole."""
         self.control.beat(self.progress.step)
         if self.control.should_stop():
             raise Stopped

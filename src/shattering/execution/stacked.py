@@ -9,8 +9,7 @@ from shattering.core.errors import Stopped
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Dataset, Splits
-from shattering.execution.run import Control, _Training, arithmetic, corrupted, initial_model
-from shattering.training.examples import prepare
+from shattering.execution.run import Control, Training, arithmetic, begun, corrupted
 from shattering.training.loop import Snapshot, course
 from shattering.training.steppers.captured import MOST_UPDATES
 from shattering.training.steppers.stacked import Fleet, Member, train_stacked
@@ -50,7 +49,7 @@ def execute_stacked(
             try:
                 if isinstance(event, Exception):
                     raise event
-                training._see(event)
+                training.see(event)
                 if event.ending:
                     ends[number] = event, time.monotonic() - began
             except Exception as error:
@@ -66,23 +65,19 @@ def execute_stacked(
     return [one for one in found if one is not None]
 
 
-def _begun(spec: RunSpec, splits: Splits, control: Control) -> tuple[_Training, Dataset]:
+def _begun(spec: RunSpec, splits: Splits, control: Control) -> tuple[Training, Dataset]:
     both = corrupted(splits, spec)
-    examples = prepare(both.train, spec, augmented=spec.training.augmentation != "none")
-    test = prepare(both.test, spec)
-    training = _Training(spec, initial_model(spec, test.input_shape, examples.num_classes), examples, test, control)
-    training.resume()
-    return training, both.train
+    return begun(spec, both, control), both.train
 
 
-def _member(training: _Training) -> Member:
+def _member(training: Training) -> Member:
     asked = course(
         training.model,
         training.examples,
         training.spec,
         training.progress,
         reach=MOST_UPDATES,
-        on_step=training._on_step,
+        on_step=training.on_step,
         should_stop=training.control.should_stop,
     )
     return Member(training.model, training.optimizer, training.examples, training.spec, asked)

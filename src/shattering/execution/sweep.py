@@ -17,7 +17,7 @@ from shattering.core.errors import SpecError
 from shattering.core.lattice import DEFAULT, Block, Lattice, Part, text_of
 from shattering.core.plan import Plan
 from shattering.core.spec import RunSpec, override, parse_spec
-from shattering.core.study import Paper, Request, Study, find_study
+from shattering.core.study import Paper, Request, Study, bare_study, find_study
 from shattering.core.sweep import FITTED, Sweep
 from shattering.execution.adaptive import Decider, most_runs
 from shattering.execution.driver import Engine
@@ -405,16 +405,5 @@ def _require_measures(sweep: Sweep, specs: Sequence[RunSpec]) -> None:
 
 
 def _study(sweep: Sweep) -> Study:
-    """What the planner and the driver want to know of a sweep without a study; it is not registered."""
-    return Study(
-        name=f"sweep-{sweep.name}",
-        paper=Paper("", 0, "", "", ""),
-        question=f"What do the runs of {sweep.name} show?",
-        datasets=(),
-        specs=lambda request: [],
-        claims=(),
-        figures=(),
-        answer=lambda records: "",
-        differences=lambda request: (),
-        choices=(),
-    )
+    """What the planner and the driver want to know of a sweep without a study."""
+    return bare_study(f"sweep-{sweep.name}", Paper("", 0, "", "", ""), f"What do the runs of {sweep.name} show?")
