@@ -8,13 +8,13 @@ from typing import Any, Literal
 from shattering.cli.options import COMMON, Common
 from shattering.cli.output import emit, emit_json
 
-Kind = Literal["studies", "models", "measures", "corruptions", "datasets"]
+Kind = Literal["studies", "models", "simulations", "measures", "corruptions", "datasets"]
 
 Entry = dict[str, Any]
 
 
 def list_registered(kind: Kind | None = None, /, *, common: Common = COMMON) -> None:
-    """List studies, models, measures, corruptions or data sets.
+    """List studies, models, simulations, measures, corruptions or data sets.
 
     Parameters
     ----------
@@ -80,6 +80,15 @@ def _models() -> list[Entry]:
     return sorted(networks + at_once, key=lambda entry: str(entry["name"]))
 
 
+def _simulations() -> list[Entry]:
+    from shattering.simulations.registry import simulations
+
+    return [
+        {"name": name, "summary": entry.summary, "paper": entry.paper, "fields": _names(entry.fields)}
+        for name, entry in simulations
+    ]
+
+
 def _measures() -> list[Entry]:
     from shattering.measures.registry import measures
 
@@ -114,6 +123,7 @@ def _names(fields: tuple[Any, ...]) -> list[str]:
 LISTERS: dict[Kind, Callable[[], list[Entry]]] = {
     "studies": _studies,
     "models": _models,
+    "simulations": _simulations,
     "measures": _measures,
     "corruptions": _corruptions,
     "datasets": _datasets,

@@ -43,6 +43,7 @@ class Record:
         units: unit of every name in rows and summary (``"1"`` for fractions).
         weights_sha256: hash of the final weights' bytes.
         examples: columns of equal length, one entry per training example (``index``, ``label``, …).
+        tested: columns of equal length, one entry per test example; empty where no measure asks for any.
         provenance: versions, host, durations; never part of identity or of the digest.
         error: identifier and message of what went wrong, for `FAILED`.
     """
@@ -54,6 +55,7 @@ class Record:
     units: dict[str, str] = field(default_factory=dict)
     weights_sha256: str | None = None
     examples: dict[str, Any] = field(default_factory=dict)
+    tested: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
 

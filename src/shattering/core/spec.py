@@ -60,6 +60,10 @@ class DataSpec(_Part):
         default=None,
         description="place in the training subset whose example gives way to one left out of it; none: no place",
     )
+    tested_on: Literal["test", "left_out", "both"] = Field(
+        default="test",
+        description="the data's test split; the training examples left out of the subset; or these before the former",
+    )
     crop: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="side of the crop, pixels; none: whole"
     )
@@ -203,7 +207,9 @@ class RunSpec(_Part):
         """Training and test examples of this run, for data of so many."""
         if self.selection is not None:
             return self.selection.sizes(self.selection.parent.sizes(train, test)[0])
-        return self.data.train_size or train, self.data.test_size or test
+        size, own = self.data.train_size or train, self.data.test_size or test
+        left_out = train - size
+        return size, {"test": own, "left_out": left_out, "both": left_out + own}[self.data.tested_on]
 
     @property
     def digest(self) -> str:

@@ -21,6 +21,7 @@ from shattering.data.dataset import Splits
 from shattering.execution.estimate import MEASURED_EXAMPLES, shape_key
 from shattering.execution.provenance import processor
 from shattering.learners.registry import is_learner
+from shattering.simulations.registry import is_simulation
 from shattering.training.ways import PLAIN
 
 WORTH_STEPS = 2000
@@ -39,7 +40,8 @@ def worth_calibrating(
     steps: dict[str, int] = {}
     examples: dict[str, RunSpec] = {}
     for spec in specs:
-        if not is_learner(spec.model.name) and spec.compute.processes == 1:
+        stepless = is_learner(spec.model.name) or is_simulation(spec.model.name)
+        if not stepless and spec.compute.processes == 1:
             key = shape_key(spec, facts)
             steps[key] = steps.get(key, 0) + expected_steps(spec)
             examples.setdefault(key, spec)

@@ -15,6 +15,7 @@ from shattering.core.study import DataFacts
 from shattering.data.dataset import Splits
 from shattering.execution.provenance import peak_bytes
 from shattering.learners.registry import is_learner
+from shattering.simulations.registry import is_simulation
 
 if TYPE_CHECKING:
     from shattering.execution.ways import Choice
@@ -67,6 +68,8 @@ class FitSpeed:
 def shape_of(spec: RunSpec) -> str:
     """What two runs must share to be equally fast."""
     training = spec.training
+    if is_simulation(spec.model.name):
+        return f"{spec.model} {spec.compute}"
     if is_learner(spec.model.name):  # what it costs depends on what it is given: noise takes a deeper tree
         return f"{spec.model} {spec.compute} {spec.data.crop} {spec.corruption}"
     update = f"{training.optimizer} {training.augmentation} {training.gradient} {training.winsorize} {training.loss}"
@@ -99,6 +102,14 @@ def time_fit(spec: RunSpec, splits: Splits) -> FitSpeed:
     fit(spec.model_copy(update={"data": data, "selection": None}), Splits(few, some))
     seconds = time.perf_counter() - began
     return FitSpeed(seconds, len(few), learners.get(spec.model.name).growth, peak_bytes())
+
+
+def time_simulation(spec: RunSpec, splits: Splits) -> FitSpeed:
+    """What the simulation itself says of its time: to try it out would take as long as to run it."""
+    from shattering.execution.simulate import simulation_seconds
+
+    examples = len(splits.train)
+    return FitSpeed(simulation_seconds(spec.model.name, spec.model.fields), examples, 0.0, peak_bytes())
 
 
 def time_step(spec: RunSpec, splits: Splits) -> Speed:

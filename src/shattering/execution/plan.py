@@ -136,11 +136,12 @@ def require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> Non
 
 
 def _require_model(name: str) -> None:
-    """A name that neither a network nor a learner has raises `SpecError` with the nearest of both."""
+    """A name that no network, learner or simulation has raises `SpecError` with the nearest of all."""
     from shattering.learners.registry import learners
     from shattering.models.registry import models
+    from shattering.simulations.registry import simulations
 
-    known = sorted({*models.names(), *learners.names()})
+    known = sorted({*models.names(), *learners.names(), *simulations.names()})
     if name not in known:
         raise SpecError("unknown-model", f"There is no model {name!r}; {nearest(name, known)}")
 
@@ -152,6 +153,7 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
     """
     from shattering.learners.registry import is_learner
     from shattering.measures.registry import measures
+    from shattering.simulations.registry import is_simulation
 
     if overrides:
         spec = override(spec, dict(overrides))
@@ -171,6 +173,8 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
     corruption = resolved_corruption(spec.corruption)
     if is_learner(spec.model.name):
         _require_learnable(spec)
+    if is_simulation(spec.model.name):
+        _require_simulable(spec)
     model = resolved_model(spec.model)
     for measure in spec.measures.names:
         if measures.get(measure).gradient_passes > 0 and spec.compute.dtype == "bfloat16":
@@ -207,9 +211,12 @@ def resolved_model(model: ModelSpec) -> ModelSpec:
     """The model with its name and fields checked, those at their default left out; a user's own as it is."""
     from shattering.learners.registry import is_learner, learner_fields, learners
     from shattering.models.registry import models, resolved_fields
+    from shattering.simulations.registry import is_simulation, simulation_fields, simulations
 
     if is_learner(model.name):
         return model.model_copy(update={"fields": learner_fields(learners.get(model.name), model.fields)})
+    if is_simulation(model.name):
+        return model.model_copy(update={"fields": simulation_fields(simulations.get(model.name), model.fields)})
     if ":" in model.name:
         return model
     _require_model(model.name)
@@ -232,6 +239,16 @@ def _require_learnable(spec: RunSpec) -> None:
             "learner-training",
             f"{name!r} is fitted at once, and this study plans {training.max_steps} updates of a network; choose a "
             "network from `shattering list models`, or a study of learners such as zhang2017-other-models.",
+        )
+
+
+def _require_simulable(spec: RunSpec) -> None:
+    """A simulation is not trained, and has no network to measure."""
+    if spec.measures.names or spec.training != AT_ONCE:
+        raise SpecError(
+            "simulation-training",
+            f"{spec.model.name!r} is a simulation, which is neither trained nor measured; leave training.* and "
+            "measures.* as its study has them, and set its own fields with --set model.fields.NAME=VALUE.",
         )
 
 

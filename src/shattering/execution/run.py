@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from shattering.execution.selection import choose_examples
 from shattering.measures.registry import Probe, measures
 from shattering.models.build import build_model
 from shattering.training import objective
-from shattering.training.evaluation import Evaluation, evaluate
+from shattering.training.evaluation import Evaluation, evaluate, outputs
 from shattering.training.examples import Examples, cropped, prepare, torch_dtype
 from shattering.training.loop import Snapshot, train
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
@@ -131,6 +131,9 @@ def begun(spec: RunSpec, both: Splits, control: Control) -> Training:
     test = prepare(both.test, spec, team=control.team)
     model = initial_model(spec, test.input_shape, examples.num_classes)
     training = Training(spec, model, examples, test, control)
+    training.test_indices = both.test.source_indices
+    if spec.data.tested_on != "test":
+        training.left_out = both.train.source_size - len(both.train)
     training.resume()
     return training
 
@@ -149,6 +152,9 @@ class Training:
         self.diverged_step: int | None = None
         self.predictions: torch.Tensor | None = None
         self.columns: dict[str, NDArray[Any]] = {}
+        self.tested: dict[str, NDArray[Any]] = {}
+        self.test_indices: NDArray[np.int64] | None = None
+        self.left_out = 0
         self.gradient_rows = _gradient_rows(spec, len(examples)).to(examples.labels.device)
         self.engine: Engine | None = None
         self.way: dict[str, str] = {}
@@ -210,6 +216,9 @@ class Training:
             sums_over=self._sums_over,
             seed_of=spec.seed_of,
             ranks=lambda: (on_train().ranks, on_test().ranks),
+            outputs_on=self._outputs_on,
+            test_indices=None if self.test_indices is None else torch.from_numpy(self.test_indices),
+            left_out=self.left_out,
         )
         row: Row = {"step": snapshot.step, "epoch": snapshot.epoch, "learning_rate": snapshot.learning_rate}
         columns = dict(self.columns)
@@ -218,6 +227,8 @@ class Training:
             row.update(entry.function(probe))
             if entry.fold is not None:
                 columns.update(entry.fold(probe, columns))
+            if entry.tested is not None and snapshot.ending:
+                self.tested.update(entry.tested(probe))
         # Row and columns together: who was stopped in between looks at this snapshot again, and must not fold twice.
         self.rows.append(row)
         self.columns = columns
@@ -226,6 +237,10 @@ class Training:
         if snapshot.ending:
             self.predictions = probe.train[1]
         self.control.saw(row)
+
+    def _outputs_on(self, split: Literal["train", "test"]) -> torch.Tensor:
+        examples = self.examples if split == "train" else self.test
+        return outputs(self.model, examples, self.spec, should_stop=self.control.should_stop)
 
     def _inputs_of(self, rows: torch.Tensor) -> torch.Tensor:
         if self.control.should_stop():
@@ -305,6 +320,7 @@ class Training:
             units=_units(self.spec),
             weights_sha256=None if status is Status.DIVERGED else weights_sha256(arrays_of(self.model)),
             examples={} if status is Status.DIVERGED else self.example_columns(train_split),
+            tested={} if status is Status.DIVERGED else self.tested,
             provenance={
                 **provenance(self.spec),
                 "seconds": round(self.seconds_before + seconds, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from shattering.core.errors import DataError, SpecError
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
-from shattering.data.dataset import Splits
+from shattering.data.dataset import Dataset, Splits
 
 TEST_SUBSET_SEED = 0
 """All runs of a study are tested on the same test subset."""
@@ -26,7 +27,9 @@ def choose_examples(splits: Splits, spec: RunSpec, parent: Record | None = None)
     subset), in their order in the data; test examples the first ``test_size`` of the permutation of
     ``Stream(0, "test-subset")``. With ``data.replaced`` the next entry of the first permutation stands in place of one
     example of the subset, and everything else, its place in every batch included, is as without. With a ``selection``
-    both splits come from the parent's training examples.
+    both splits come from the parent's training examples. ``data.tested_on`` makes test examples of the training
+    examples that are left out of the subset, in their order in the data and with the labels they have there; those of
+    the test split come after them, or not at all.
 
     Args:
         splits: the data as loaded.
@@ -35,8 +38,9 @@ def choose_examples(splits: Splits, spec: RunSpec, parent: Record | None = None)
 
     Raises:
         DataError: the split is smaller than the subset, or the subset than a batch.
-        SpecError: the parent's record lacks the column; or ``replaced-without-spare``, ``replaced-out-of-range``,
-            ``replaced-with-selection``, where no example can be replaced.
+        SpecError: nothing is left out to be tested on; the parent's record lacks the column; or
+            ``replaced-without-spare``, ``replaced-out-of-range``, ``replaced-with-selection``, where no example can be
+            replaced.
     """
     chosen = _subsets(splits, spec) if spec.selection is None else _selected(splits, spec, parent)
     if len(chosen.train) < spec.training.batch_size:
@@ -82,7 +86,33 @@ def _subsets(splits: Splits, spec: RunSpec) -> Splits:
     if spec.data.test_size is not None:
         order = Stream(TEST_SUBSET_SEED, "test-subset").permutation(len(test))
         test = test.take(np.sort(order[: spec.data.test_size]))
+    if spec.data.tested_on != "test":
+        test = _left_out(splits, train, test, spec)
     return Splits(train, test)
+
+
+def _left_out(splits: Splits, train: Dataset, test: Dataset, spec: RunSpec) -> Dataset:
+    """The test set where examples left out of the training subset belong to it."""
+    rest = np.setdiff1d(np.arange(len(splits.train)), train.source_indices)
+    if not len(rest):
+        raise SpecError(
+            "left-out-none",
+            f"data.tested_on={spec.data.tested_on} needs training examples that are left out; set data.train_size "
+            f"below {len(splits.train)}.",
+        )
+    if splits.train.files is not None:
+        raise SpecError(
+            "left-out-streamed",
+            f"data.tested_on={spec.data.tested_on} is not possible for images that stay on the disk; leave "
+            "data.image_size out.",
+        )
+    out = splits.train.take(rest)
+    parts = [out] if spec.data.tested_on == "left_out" else [out, test]
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("inputs", "labels", "original_labels", "changed", "source_indices")
+    }
+    return replace(test, **joined)
 
 
 def _require_replaceable(spec: RunSpec, examples: int) -> None:

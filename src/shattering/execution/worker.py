@@ -132,7 +132,9 @@ def _run(
     tell: Callable[[Message], None],
 ) -> Message:
     from shattering.execution.run import Control, execute
+    from shattering.execution.simulate import simulate
     from shattering.learners.registry import is_learner
+    from shattering.simulations.registry import is_simulation
 
     checkpoints = None
     if job.store is not None:
@@ -164,6 +166,8 @@ def _run(
     spec = RunSpec.from_json(job.spec)
     if is_learner(spec.model.name):
         return _fit(job, spec, splits, control)
+    if is_simulation(spec.model.name):
+        return Ended(job.key, simulate(spec, splits, control, job.parent), None)
     record, model = execute(spec, splits, control, job.parent)
     weights = None
     if job.keep_weights:
@@ -206,10 +210,13 @@ def _check(job: Job, splits: Any) -> Any:
 
 
 def _time(job: Job, splits: Any) -> Any:
-    from shattering.execution.estimate import time_fit, time_step
+    from shattering.execution.estimate import time_fit, time_simulation, time_step
     from shattering.learners.registry import is_learner
+    from shattering.simulations.registry import is_simulation
 
     spec = RunSpec.from_json(job.spec)
+    if is_simulation(spec.model.name):
+        return time_simulation(spec, splits)
     return (time_fit if is_learner(spec.model.name) else time_step)(spec, splits)
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.core.errors import ShatteringError
 from shattering.core.registry import Registry
@@ -23,6 +23,10 @@ Units = Mapping[str, str]
 
 def _no_ranks() -> tuple[torch.Tensor, torch.Tensor]:
     raise ShatteringError("probe-without-ranks", "This probe does not know the ranks of the labels; give it `ranks`.")
+
+
+def _no_outputs(split: str) -> torch.Tensor:
+    raise ShatteringError("probe-without-outputs", f"This probe does not know outputs on the {split} set; give them.")
 
 
 @dataclass(eq=False)
@@ -45,6 +49,9 @@ class Probe:
         seed_of: the seed of a stream.
         evaluate_train, evaluate_test: give losses (float64 ``[n]``) and predictions (int64 ``[n]``) over a split, in
             evaluation mode; called at most once a probe.
+        outputs_on: outputs on the ``"train"`` or the ``"test"`` set, float32 ``[n, k]``, in evaluation mode.
+        test_indices: int64 ``[n_test]``, where each test example stands in the split that it comes from.
+        left_out: the first so many test examples are training examples that were left out of the training subset.
         ranks: gives int64 ``[n]`` and ``[n_test]``: how many classes have a larger output than the label, on the
             training and on the test set, in evaluation mode.
     """
@@ -64,6 +71,9 @@ class Probe:
     sums_over: Callable[[torch.Tensor], GradientSums]
     seed_of: Callable[[str], int]
     ranks: Callable[[], tuple[torch.Tensor, torch.Tensor]] = _no_ranks
+    outputs_on: Callable[[Literal["train", "test"]], torch.Tensor] = _no_outputs
+    test_indices: torch.Tensor | None = None
+    left_out: int = 0
 
     @cached_property
     def train(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,6 +84,16 @@ class Probe:
     def test(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Losses and predictions on the test set."""
         return self.evaluate_test()
+
+    @cached_property
+    def train_outputs(self) -> torch.Tensor:
+        """Outputs on the training set, float32 ``[n, k]``, in evaluation mode."""
+        return self.outputs_on("train")
+
+    @cached_property
+    def test_outputs(self) -> torch.Tensor:
+        """Outputs on the test set, float32 ``[n_test, k]``, in evaluation mode."""
+        return self.outputs_on("test")
 
     @cached_property
     def sums(self) -> GroupedSums:
@@ -108,6 +128,7 @@ class GroupedSums:
 MeasureFunction = Callable[[Probe], dict[str, float]]
 Columns = Mapping[str, "NDArray[Any]"]
 FoldFunction = Callable[[Probe, Columns], dict[str, "NDArray[Any]"]]
+TestedFunction = Callable[[Probe], dict[str, "NDArray[Any]"]]
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,7 @@ class MeasureEntry:
         paper: where it was defined; empty for common knowledge.
         function: the measure itself; one of per-example columns has no numbers of its own.
         fold: for per-example columns, what turns the columns so far and a probe into the columns now.
+        tested: gives columns with one entry per test example, at the end of a run; none for other measures.
         gradient_passes: how many passes of forward and backward over the gradient examples it costs; for estimates.
     """
 
@@ -130,6 +152,7 @@ class MeasureEntry:
     paper: str
     function: MeasureFunction
     fold: FoldFunction | None = None
+    tested: TestedFunction | None = None
     gradient_passes: float = 0.0
 
 
@@ -160,6 +183,19 @@ def example_measure(*, units: Units, paper: str = "") -> Callable[[FoldFunction]
 
     def register(function: FoldFunction) -> FoldFunction:
         _add(function, units, paper, lambda probe: {}, fold=function)
+        return function
+
+    return register
+
+
+def tested_measure(*, units: Units, paper: str = "") -> Callable[[TestedFunction], TestedFunction]:
+    """Registers a measure of single test examples, taken once, at the end of a run.
+
+    The function gets a probe and returns columns with one entry per test example.
+    """
+
+    def register(function: TestedFunction) -> TestedFunction:
+        _add(function, units, paper, lambda probe: {}, tested=function)
         return function
 
     return register

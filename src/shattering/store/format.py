@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 """Layout of the store; a store of a newer one is refused."""
 
 SPEC, RECORD, METRICS = "spec.json", "record.json", "metrics.jsonl"
-EXAMPLES, WEIGHTS, DONE = "examples.parquet", "weights.safetensors", "DONE"
+EXAMPLES, TESTED, WEIGHTS, DONE = "examples.parquet", "tested.parquet", "weights.safetensors", "DONE"
 _ALWAYS = (SPEC, RECORD, METRICS)
 _BEGIN, _MIDDLE, _END = b'{\n "checksum": "', b'",\n "content": ', b"\n}\n"
 
@@ -69,7 +69,9 @@ def encode_run(record: Record, weights: bytes | None) -> dict[str, bytes]:
         METRICS: "".join(json.dumps(_tamed(row), allow_nan=False) + "\n" for row in record.rows).encode(),
     }
     if record.examples:
-        files[EXAMPLES] = _encode_examples(record.examples)
+        files[EXAMPLES] = _encode_columns(record.examples)
+    if record.tested:
+        files[TESTED] = _encode_columns(record.tested)
     if weights is not None:
         files[WEIGHTS] = weights
     listed = {name: {"sha256": sha256(data), "size": len(data)} for name, data in files.items()}
@@ -131,8 +133,11 @@ def _defaults() -> dict[str, Any]:
     return RunSpec().model_dump(mode="json")
 
 
-def decode_run(digest: str, listed: dict[str, Any], files: Mapping[str, bytes], examples: bytes | None) -> Record:
-    """The record in verified files. Raises `Foreign` for a run of other numerics or an unknown spec."""
+def decode_run(digest: str, listed: dict[str, Any], files: Mapping[str, bytes]) -> Record:
+    """The record in verified files, with columns of examples where theirs are among them.
+
+    Raises `Foreign` for a run of other numerics or an unknown spec.
+    """
     if listed["numerics"] != NUMERICS_VERSION:
         raise Foreign(
             f"it was computed with numerics version {listed['numerics']}, this program has {NUMERICS_VERSION}"
@@ -144,8 +149,8 @@ def decode_run(digest: str, listed: dict[str, Any], files: Mapping[str, bytes], 
     if parsed.digest != digest:
         raise Damage(f"{SPEC} is the spec of the run {parsed.digest}")
     rows = tuple(untamed(json.loads(line)) for line in files[METRICS].decode().splitlines())
-    columns = _decode_examples(examples) if examples is not None else {}
-    return _from_facts(parsed, json.loads(files[RECORD]), rows, columns)
+    columns = {name: _decode_columns(files[name]) for name in (EXAMPLES, TESTED) if name in files}
+    return _from_facts(parsed, json.loads(files[RECORD]), rows, columns.get(EXAMPLES, {}), columns.get(TESTED, {}))
 
 
 def encode_failure(record: Record) -> bytes:
@@ -165,7 +170,7 @@ def decode_failure(data: bytes, digest: str) -> Record:
         raise Foreign(f"its spec is not understood: {error.message}") from None
     if spec.digest != digest:
         raise Damage(f"it is the failure of the run {spec.digest}")
-    return _from_facts(spec, content["record"], tuple(untamed(row) for row in content["rows"]), {})
+    return _from_facts(spec, content["record"], tuple(untamed(row) for row in content["rows"]), {}, {})
 
 
 def facts(record: Record, digest: str) -> dict[str, Any]:
@@ -181,7 +186,9 @@ def facts(record: Record, digest: str) -> dict[str, Any]:
     }
 
 
-def _from_facts(spec: RunSpec, facts: dict[str, Any], rows: tuple[Row, ...], examples: dict[str, Any]) -> Record:
+def _from_facts(
+    spec: RunSpec, facts: dict[str, Any], rows: tuple[Row, ...], examples: dict[str, Any], tested: dict[str, Any]
+) -> Record:
     return Record(
         spec=spec,
         status=Status(facts["status"]),
@@ -190,6 +197,7 @@ def _from_facts(spec: RunSpec, facts: dict[str, Any], rows: tuple[Row, ...], exa
         units=facts["units"],
         weights_sha256=facts["weights_sha256"],
         examples=examples,
+        tested=tested,
         provenance=facts["provenance"],
         error=facts["error"],
     )
@@ -224,7 +232,7 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
-def _encode_examples(columns: dict[str, Any]) -> bytes:
+def _encode_columns(columns: dict[str, Any]) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -233,7 +241,7 @@ def _encode_examples(columns: dict[str, Any]) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _decode_examples(data: bytes) -> dict[str, Any]:
+def _decode_columns(data: bytes) -> dict[str, Any]:
     import pyarrow as pa
     from pyarrow import parquet
 

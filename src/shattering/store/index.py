@@ -42,7 +42,7 @@ FILES_KEPT = 16
 LAYOUT = 1
 """Of the index; one of another layout is passed over."""
 
-FILES = (form.SPEC, form.RECORD, form.METRICS, form.DONE, form.EXAMPLES, form.WEIGHTS)
+FILES = (form.SPEC, form.RECORD, form.METRICS, form.DONE, form.EXAMPLES, form.WEIGHTS, form.TESTED)
 """The files that a run may have; their places in this list are the bits of `Mark.files`."""
 
 

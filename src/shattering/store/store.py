@@ -372,7 +372,7 @@ class Store:
                 files = self._contents(digest, listed)
                 spec = form.lean_spec(files[form.SPEC])
                 if listed["numerics"] != form.NUMERICS_VERSION or not form.is_spec_of(digest, spec):
-                    form.decode_run(digest, listed, files, None)
+                    form.decode_run(digest, listed, files)
         except Damage as damage:
             self._quarantine_run(digest, str(damage))
             return False
@@ -413,14 +413,15 @@ class Store:
         if listed is None:
             return None
         files = self._contents(digest, listed)
-        wanted = examples and form.EXAMPLES in listed["files"]
-        columns = self._file(digest, form.EXAMPLES, listed) if wanted else None
-        return form.decode_run(digest, listed, files, columns)
+        for name in (form.EXAMPLES, form.TESTED) if examples else ():
+            if name in listed["files"]:
+                files[name] = self._file(digest, name, listed)
+        return form.decode_run(digest, listed, files)
 
     def _contents(self, digest: str, listed: dict[str, Any]) -> dict[str, bytes]:
         """The verified bytes of spec, facts and snapshots; the other files are seen to be there in full."""
         files = {name: self._file(digest, name, listed) for name in (form.SPEC, form.RECORD, form.METRICS)}
-        for name in (form.EXAMPLES, form.WEIGHTS):
+        for name in (form.EXAMPLES, form.TESTED, form.WEIGHTS):
             if name in listed["files"]:
                 self._glance(digest, name, listed)
         return files

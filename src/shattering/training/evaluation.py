@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from shattering.core.errors import Stopped
+from shattering.core.errors import SpecError, Stopped
 from shattering.core.spec import RunSpec
 from shattering.training import objective
 from shattering.training.examples import Examples, evaluation_batches
@@ -83,6 +83,37 @@ def evaluate(
         columns = [torch.zeros(0, 3, dtype=torch.float64, device=spec.compute.device)]
     seen = torch.cat(columns) if team is None else team.gather(torch.cat(columns), len(examples))
     return Evaluation(seen[:, 0].contiguous(), seen[:, 1].long(), seen[:, 2].long())
+
+
+@torch.no_grad()
+def outputs(
+    model: nn.Module,
+    examples: Examples,
+    spec: RunSpec,
+    *,
+    batch_size: int = 500,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> torch.Tensor:
+    """What the model says of all examples in evaluation mode, float32 ``[n, k]``; the mode it was in is restored.
+
+    Raises:
+        Stopped: the user asked to stop.
+        SpecError: ``outputs-shared``, where several processes share the split.
+    """
+    if examples.team is not None:
+        raise SpecError("outputs-shared", "Outputs of single examples are not kept where processes share a batch.")
+    training = model.training
+    model.eval()
+    found = []
+    try:
+        for inputs in evaluation_batches(examples, 0, len(examples), batch_size):
+            if should_stop():
+                raise Stopped
+            with precision(spec):
+                found.append(objective.logits(model(inputs)).float())
+    finally:
+        model.train(training)
+    return torch.cat(found)
 
 
 def _judged(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, spec: RunSpec) -> torch.Tensor:

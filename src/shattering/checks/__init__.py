@@ -1,0 +1,1 @@
+"""What an audit asks of a user's network and data; each file is one question."""
