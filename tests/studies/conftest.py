@@ -10,12 +10,14 @@ from shattering.core.spec import RunSpec
 from shattering.core.study import DataFacts, Request, Scale
 from shattering.learners.registry import is_learner, learners
 from shattering.measures.registry import measures
+from shattering.simulations.registry import is_simulation, simulations
 
 FACTS = {
     "digits": DataFacts("digits", 1437, 360, (8, 8, 1), 10, "0" * 64),
     "mnist": DataFacts("mnist", 60_000, 10_000, (28, 28, 1), 10, "1" * 64),
     "cifar10": DataFacts("cifar10", 50_000, 10_000, (32, 32, 3), 10, "2" * 64),
     "six_weights": DataFacts("six_weights", 4, 1, (6,), 2, "3" * 64),
+    "drawn": DataFacts("drawn", 2, 2, (1,), 2, "5" * 64),
     "gaussian_features": DataFacts("gaussian_features", 1000, 200, (400,), 2, "4" * 64),
 }
 
@@ -78,10 +80,22 @@ def example_columns(spec: RunSpec) -> dict[str, np.ndarray]:
     return columns
 
 
+def simulated_record(spec: RunSpec, status: Status) -> Record:
+    """Three rows of a simulation; its numbers grow with the place, and say nothing."""
+    units = simulations.get(spec.model.name).units
+    rows = tuple(
+        {"step": step, "epoch": float(step), **dict.fromkeys(units, float(step))}
+        for step in range(1, 2 if status is Status.DIVERGED else 4)
+    )
+    return Record(spec, status, rows, {"steps": len(rows)})
+
+
 def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: float = 0.5) -> Record:
     """A run as it might have ended: fitted (or nearly) at step 40 of 50; without rows where it failed."""
     if status in (Status.FAILED, Status.CANCELLED):
         return Record(spec, status)
+    if is_simulation(spec.model.name):
+        return simulated_record(spec, status)
     fitted = status is Status.DONE
     rows = []
     for step, loss, accuracy in ((0, 2.4, 0.1), (1, 2.0, 0.3), (10, 1.0, 0.6), (50, 0.01, 1.0 if fitted else 0.7)):

@@ -23,10 +23,10 @@ Verdict = Literal[
     "effect inconclusive",
 ]
 
-Provenance = Literal["Q-abs", "Q-text", "Q-app", "Q-tab", "Q-thm", "Q-note", "Q-survey", "Q-auth", "Q-repl", "D"]
+Provenance = Literal["Q-abs", "Q-text", "Q-app", "Q-tab", "Q-thm", "Q-note", "Q-survey", "Q-auth", "Q-repl", "V", "D"]
 """How a published number or finding is known: quoted from the abstract, the main text, the appendix, a table, a
-definition or theorem, one reading note, one survey, the author's code, an independent replication; or derived from
-quoted ones. A remembered number cannot be a claim."""
+definition or theorem, one reading note, one survey, the author's code, an independent replication; verified by an
+independent simulation; or derived from quoted ones. A remembered number cannot be a claim."""
 
 PROVENANCE: dict[str, str] = {
     "Q-abs": "quoted from the paper's abstract or opening",
@@ -38,6 +38,7 @@ PROVENANCE: dict[str, str] = {
     "Q-survey": "from one survey's account of the paper",
     "Q-auth": "from the first author's public code",
     "Q-repl": "measured by an independent replication, not by the paper",
+    "V": "verified by an independent simulation, not stated by the paper",
     "D": "derived from quoted numbers",
 }
 
