@@ -31,12 +31,13 @@ DATA = ("digits", "mnist", "cifar10")
 def data_of(name: str) -> tuple[str, ...]:
     """The data a study is planned for here; one that is meant for data of its own takes no other."""
     study = studies.get(name)
-    made_here = not datasets.get(study.datasets[0]).files and study.datasets[0] not in DATA
-    return study.datasets[:1] if study.worked_example and study.datasets[0] not in DATA or made_here else DATA
+    if study.streamed or study.datasets[0] in DATA:
+        return DATA
+    return study.datasets[:1] if not datasets.get(study.datasets[0]).files else DATA
 
 
 def told_by_made_up_records(specs: Sequence[RunSpec]) -> bool:
-    """Whether records made up for these runs hold whatever a study looks at; simulations and outputs are not made up."""
+    """Whether records made up for these runs hold whatever a study looks at: no simulations, no outputs."""
     return not any(
         is_simulation(spec.model.name) or any(measures.get(name).tested for name in spec.measures.names)
         for spec in specs
