@@ -38,6 +38,33 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return mean, mean - half, mean + half
 
 
+def median_interval(values: Sequence[float]) -> Interval:
+    """Median with the exact interval of order statistics, for numbers with heavy tails.
+
+    The interval goes from the k-th smallest to the k-th largest value, for the largest k whose coverage, 1 − 2 P(B < k)
+    with B binomial of n trials and probability ½, is at least 95%: the sign test turned round.
+
+    Args:
+        values: one finite number per run, at least one.
+
+    Returns:
+        median, low, high; ends none below six values, of which no pair covers 95%.
+
+    Raises:
+        ShatteringError: ``statistics-not-finite`` or ``statistics-empty``.
+    """
+    ordered = sorted(_finite(values))
+    n = len(ordered)
+    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    below, k = 0.0, 0
+    while True:  # P(B <= k) stays within 2.5%
+        below += math.comb(n, k) * 0.5**n
+        if below > 0.025:
+            break
+        k += 1
+    return (middle, None, None) if k == 0 else (middle, ordered[k - 1], ordered[n - k])
+
+
 def proportion_interval(successes: int, trials: int) -> tuple[float, float, float]:
     """Proportion of independent trials with the exact interval of Clopper and Pearson (1934).
 
