@@ -136,13 +136,15 @@ def test_committed_records_are_sound_and_belong_to_this_version() -> None:
 
 def test_the_predicted_steps_are_within_a_factor_of_two_of_the_committed_records() -> None:
     from shattering.core.study import find_study
+    from shattering.simulations.registry import is_simulation
     from shattering.store.store import Store
 
     for folder in sorted(path.parent for path in (ROOT / "results").glob("*/shattering-store.json")):
         store = Store.open(folder, write=False)
         for plan in store.plans():
             study = find_study(plan.study)
-            for model in {spec.model.name for spec in plan.specs}:
+            # A simulation counts rows where a training counts steps; nobody predicts how many.
+            for model in {spec.model.name for spec in plan.specs if not is_simulation(spec.model.name)}:
                 specs = [spec for spec in plan.specs if spec.model.name == model]
                 taken = sum(int(record.summary["steps"] or 0) for record in store.records(s.digest for s in specs))
                 predicted = sum(study.expected_steps(spec) for spec in specs)

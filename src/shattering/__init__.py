@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shattering.core.version import VERSION
 
 if TYPE_CHECKING:
+    from shattering.api import audit as audit
     from shattering.api import report as report
     from shattering.api import results as results
     from shattering.api import run as run
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from shattering.gradients.coherence import coherence as coherence
 
 __version__ = VERSION
-__all__ = ["__version__", "coherence", "report", "results", "run", "shatter", "sweep", "watch"]
+__all__ = ["__version__", "audit", "coherence", "report", "results", "run", "shatter", "sweep", "watch"]
 
 
 _HOMES = {
+    "audit": "shattering.api",
     "coherence": "shattering.gradients.coherence",
     "report": "shattering.api",
     "results": "shattering.api",

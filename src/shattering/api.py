@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shattering.execution.study import Outcome
     from shattering.gradients.batches import Loss
+    from shattering.report.audited import AuditReport
     from shattering.store.query import Results
     from shattering.watching.trackers import Tracker
     from shattering.watching.watch import Watch
@@ -232,6 +233,83 @@ def shatter(
     found = findings(check)
     write_check(check, found)
     return found
+
+
+def audit(
+    model: str | Callable[..., nn.Module],
+    data: Any,
+    *,
+    test: Any = None,
+    label: str | None = None,
+    loss: str | Callable[..., Any] | None = None,
+    trained: nn.Module | str | Path | None = None,
+    budget: str | float = "10m",
+    checks: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path = "audit",
+    data_dir: str | Path | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audits a network and its data: signal, noise, memorisation, wrong labels, coherence, remedies, soundness.
+
+    The network is trained many times from scratch, on the data as they are and altered, within the budget. The same
+    call on the same ``out`` goes on where an earlier one stopped. Workers are started by spawning, so a script that
+    calls this needs the usual ``if __name__ == "__main__":``.
+
+    Args:
+        model: a function that returns a new network (of a module or of the script itself), ``MODULE:FACTORY``,
+            ``FILE.py:FACTORY``, or a registered network.
+        data: a tuple or dict of arrays with a row per example, a data set, a DataLoader, a registered name, or the path
+            of an ``.npz``, Parquet or CSV file or of a folder of images.
+        test: test data in the same form; none: those that belong to ``data``, or a fifth held out of them.
+        label: name of the labels' column or key; none: the usual ones.
+        loss: of (outputs, labels), one number per example, or their mean or sum; none: cross-entropy.
+        trained: a trained network, or a file of its weights, to be looked at, too.
+        budget: time that the audit may take: ``"90s"``, ``"10m"``, ``"2h"``, or minutes.
+        checks: which; empty: all.
+        overrides: dotted spec fields of every training, such as ``{"training.learning_rate": 0.01}``.
+        out: folder of the results.
+        data_dir: where to look for a registered data set first.
+        device: ``cpu`` or ``cuda``.
+        jobs: processes at most; none: one per core on the CPU, one on a GPU.
+        quiet: no progress on standard error.
+
+    Returns:
+        The findings, each with value, interval, method, caveats and cost, and the page.
+
+    Raises:
+        ShatteringError: what is wrong with the request, the data, the model or the store.
+    """
+    from shattering.core.config import minutes_of
+    from shattering.execution.audit import run_audit
+    from shattering.execution.audit_subject import prepare_audit
+    from shattering.execution.trained import weights_file
+    from shattering.models.named import name_of
+    from shattering.report.audited import reported
+    from shattering.training.user_loss import loss_name
+
+    overrides = dict(overrides or {})
+    if loss is not None:
+        overrides["training.loss"] = loss_name(loss)
+    folder = Path(out)
+    prepared = prepare_audit(
+        name_of(model),
+        data=data,
+        test=test,
+        label=label,
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        weights=None if trained is None else weights_file(trained, folder),
+        minutes=minutes_of(budget),
+        names=tuple(checks),
+        overrides=overrides,
+        out=folder,
+        device=device,
+        jobs=jobs,
+        command=f"shattering.audit({name_of(model)!r}, …, out={str(out)!r})",
+    )
+    return reported(run_audit(prepared, out=folder, quiet=quiet))
 
 
 def watch(

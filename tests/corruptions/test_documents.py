@@ -39,7 +39,7 @@ def test_table_of_normal_numbers_hashes_as_documented() -> None:
 def test_every_stream_in_the_source_is_listed() -> None:
     source = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
     code = re.sub(r'""".*?"""', "", source, flags=re.DOTALL)
-    calls = re.findall(r"\b[Ss]tream\(((?:[^()]|\([^()]*\))*)\)", code)
+    calls = re.findall(r"\b(?:[Ss]tream|normals)\(((?:[^()]|\([^()]*\))*)\)", code)
     used = {name for call in calls for name in re.findall(r'(?<!== )"([\w/-]+)"', call)}
     listed = set(re.findall(r"^\| `([\w/-]+)` \| (?:run|0)\b", STREAMS.read_text("utf-8"), re.MULTILINE))
 

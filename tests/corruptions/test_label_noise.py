@@ -39,6 +39,7 @@ def test_expected_fraction_of_labels_changes(p: float, classes: int, seed: int) 
     assert sigmas(int(partial.changed.sum()), EXAMPLES, p * (1 - 1 / classes)) < 5
     paired = relabelled(splits, "pair_flipped_labels", seed, p)
     assert sigmas(int(paired.changed.sum()), EXAMPLES, p) < 5
+    assert np.array_equal(relabelled(splits, "wrong_labels", seed, p).changed, paired.changed)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
@@ -62,7 +63,7 @@ def test_random_labels_are_partial_corruption_of_all() -> None:
     assert np.array_equal(relabelled(splits, "random_labels", 5).labels, whole.labels)
 
 
-@pytest.mark.parametrize("name", ["partially_corrupted_labels", "pair_flipped_labels"])
+@pytest.mark.parametrize("name", ["partially_corrupted_labels", "pair_flipped_labels", "wrong_labels"])
 def test_levels_are_nested(name: str) -> None:
     splits = labelled(10)
     levels = [relabelled(splits, name, 1, p) for p in (0.25, 0.5, 0.75, 1.0)]

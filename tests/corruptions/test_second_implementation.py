@@ -61,6 +61,14 @@ def flipped(labels: list[int], words: list[tuple[int, int]], p: float, classes: 
     return [(label + 1) % classes if first < bound else label for label, (first, _) in zip(labels, words, strict=True)]
 
 
+def wronged(labels: list[int], words: list[tuple[int, int]], p: float, classes: int) -> list[int]:
+    bound = floor(Fraction(p) * WORD)
+    return [
+        (label + 1 + second * (classes - 1) // WORD) % classes if first < bound else label
+        for label, (first, second) in zip(labels, words, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_implementations_give_the_same_labels(seed: int) -> None:
     labels = [(7 * index + index // 1000) % 10 for index in range(EXAMPLES)]
@@ -68,6 +76,7 @@ def test_both_implementations_give_the_same_labels(seed: int) -> None:
     cases = [("random_labels", None, redrawn(labels, words, 1.0, 10))]
     cases += [("partially_corrupted_labels", p, redrawn(labels, words, p, 10)) for p in (0.0, 0.1, 0.25, 0.5, 1 / 3)]
     cases += [("random_signs", None, [second * 2 // WORD for _, second in words])]
+    cases += [("wrong_labels", p, wronged(labels, words, p, 10)) for p in (0.2, 0.45, 1.0)]
     cases += [("pair_flipped_labels", p, flipped(labels, words, p, 10)) for p in (0.2, 0.45, 1.0)]
 
     column = np.array(labels)

@@ -100,7 +100,13 @@ UNFIT = {
         "model-output-shape",
         "for 3 inputs",
     ),
-    "output is a tuple": (network("return self.layer(x.flatten(1)), x"), "Net", "model-output-type", "tuple"),
+    "output is a tuple of text": (network("return 'logits', x"), "Net", "model-output-type", "tuple"),
+    "output is a dict without logits": (
+        network("return {'scores': self.layer(x.flatten(1))}"),
+        "Net",
+        "model-output-type",
+        "with `logits`",
+    ),
     "output is half": (network("return self.layer(x.flatten(1)).half()"), "Net", "model-output-dtype", "float16"),
     "output is complex": (
         network("return torch.complex(self.layer(x.flatten(1)), torch.zeros(len(x), 3))"),

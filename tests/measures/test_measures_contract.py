@@ -74,6 +74,13 @@ def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None 
     def sums_over(rows: torch.Tensor) -> GradientSums:
         return Engine(network, losses).sums((train.inputs[rows], train.labels[rows]))
 
+    def outputs_on(split: str) -> torch.Tensor:
+        network.eval()
+        with torch.no_grad():
+            found = network((train if split == "train" else test).inputs)
+        network.train()
+        return found
+
     place = torch.argsort(order)  # of each example, in the order given
     return Probe(
         model=network,
@@ -87,9 +94,12 @@ def probe_of(network: nn.Module, examples: Examples, order: torch.Tensor | None 
         evaluate_test=seen(test),
         gradient_rows=place[torch.arange(COUNT) % 3 > 0],
         inputs_of=lambda rows: train.inputs[rows],
+        test_inputs_of=lambda rows: test.inputs[rows],
         losses=losses,
         sums_over=sums_over,
         seed_of=lambda purpose: 4,
+        outputs_on=outputs_on,
+        parent_final={name: value.detach() * 2 for name, value in network.state_dict().items()},
         ranks=lambda: (evaluate(network, train, RunSpec()).ranks, evaluate(network, test, RunSpec()).ranks),
     )
 
@@ -109,7 +119,7 @@ def test_returns_finite_numbers_with_units(name, network, examples) -> None:
 
     numbers = entry.function(probe_of(network, examples))
 
-    assert bool(numbers) == (entry.fold is None and entry.tested is None)
+    assert bool(numbers) == (entry.fold is None and entry.tested is None and entry.tested_fold is None)
     for key, value in numbers.items():
         assert known(key, entry.units), key
         assert type(value) is float, key
@@ -176,15 +186,19 @@ def test_is_documented(name) -> None:
     entry = measures.get(name)
 
     assert entry.summary.endswith(".")
-    text = (entry.fold or entry.function).__doc__ or ""
+    text = (entry.fold or entry.tested or entry.tested_fold or entry.function).__doc__ or ""
     assert len(text) > len(entry.summary) + 50
     assert all(unit for unit in entry.units.values())
 
 
 def test_no_two_measures_return_the_same_name() -> None:
-    names = [number for _, entry in measures for number in entry.units]
+    names = [number for _, entry in measures if not entry.tested for number in entry.units]
 
     assert len(names) == len(set(names))
+    # Which test example it is, is told alike by all columns of test examples.
+    shared = {"index", "left_out", "label"}
+    tested = [number for _, entry in measures if entry.tested for number in entry.units if number not in shared]
+    assert len(tested) == len(set(tested))
     assert not {"step", "epoch", "learning_rate"} & set(names)
 
 

@@ -18,6 +18,7 @@ FACTS = {
     "cifar10": DataFacts("cifar10", 50_000, 10_000, (32, 32, 3), 10, "2" * 64),
     "six_weights": DataFacts("six_weights", 4, 1, (6,), 2, "3" * 64),
     "drawn": DataFacts("drawn", 2, 2, (1,), 2, "5" * 64),
+    "addition_mod_59": DataFacts("addition_mod_59", 3481, 3481, (118,), 59, "6" * 64),
     "gaussian_features": DataFacts("gaussian_features", 1000, 200, (400,), 2, "4" * 64),
 }
 
@@ -49,8 +50,24 @@ GRADIENTS = {
     "normalised_spectral_product": 2.5,
     "normalised_spectral_complexity": 20.0,
     "normalised_path_norm": 4.0,
+    "fourier_gini": 0.1,
+    "key_frequencies": 20.0,
+    "rule_share": 0.2,
+    "restricted_loss": 1.0,
+    "excluded_loss": 1.5,
+    "collapsed_float32": 0.5,
+    "collapsed_float64": 0.0,
+    "critical_sample_ratio": 0.4,
+    "critical_train_ratio": 0.3,
     "held_out_loss/0": 1.5,
     "held_out_loss/1": 2.5,
+    "validation_loss": 1.0,
+    "validation_accuracy": 0.5,
+    "test_split_loss": 1.0,
+    "test_split_accuracy": 0.5,
+    "train_barrier": 0.1,
+    "test_barrier": 0.1,
+    "weight_distance": 5.0,
 }
 """What the measures that not every run has say at every snapshot of a made-up run, where labels are noisy."""
 
@@ -116,6 +133,8 @@ def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: f
         if spec.corruption.name not in ("true_labels",):
             row["changed_train_accuracy"] = row["restored_train_accuracy"] = accuracy
         rows.append(row | gradient_numbers(spec) | learner_numbers(spec))
+        if "validation_loss" in rows[-1]:
+            rows[-1]["validation_loss"] = loss
     summary = {
         "steps": 50,
         "steps_to_fit": 40 if fitted else None,
@@ -126,6 +145,8 @@ def make_record(spec: RunSpec, status: Status = Status.DONE, *, test_accuracy: f
         "parameters": 1000,
         **learner_numbers(spec),
     }
+    if spec.start is not None:
+        summary["remaining_fraction"] = 0.5 ** len(spec.parents)
     if status is Status.DIVERGED:
         return Record(spec, status, tuple(rows[:2]), summary)
     return Record(spec, status, tuple(rows), summary, examples=example_columns(spec))

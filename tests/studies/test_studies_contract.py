@@ -149,6 +149,8 @@ def without_seeds(spec: RunSpec) -> RunSpec:
     if spec.selection is not None:
         parent = without_seeds(spec.selection.parent)
         changes["selection"] = spec.selection.model_copy(update={"parent": parent})
+    if spec.start is not None:
+        changes["start"] = spec.start.model_copy(update={"parent": without_seeds(spec.start.parent)})
     return spec.model_copy(update=changes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shattering.core.errors import ShatteringError
 from shattering.core.finding import Answer, Cost
@@ -26,12 +26,15 @@ class Subject:
         splits: her data; the test split is hers, or a part held out from her training data once for all runs.
         held_out: whether the test split was held out here.
         pilot: the record of ``base``; none before it has been trained.
+        trained: what was seen of trained weights that the user gave (see `shattering.execution.trained`); empty where
+            none were given.
     """
 
     base: RunSpec
     splits: Splits
     held_out: bool = False
     pilot: Record | None = None
+    trained: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:

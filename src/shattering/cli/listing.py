@@ -8,13 +8,13 @@ from typing import Any, Literal
 from shattering.cli.options import COMMON, Common
 from shattering.cli.output import emit, emit_json
 
-Kind = Literal["studies", "models", "simulations", "measures", "corruptions", "datasets"]
+Kind = Literal["studies", "models", "simulations", "measures", "corruptions", "transforms", "datasets", "checks"]
 
 Entry = dict[str, Any]
 
 
 def list_registered(kind: Kind | None = None, /, *, common: Common = COMMON) -> None:
-    """List studies, models, simulations, measures, corruptions or data sets.
+    """List studies, models, simulations, measures, corruptions, transforms of weights, data sets or checks of an audit.
 
     Parameters
     ----------
@@ -110,10 +110,26 @@ def _corruptions() -> list[Entry]:
     ]
 
 
+def _transforms() -> list[Entry]:
+    from shattering.transforms.registry import transforms
+
+    return [
+        {"name": name, "summary": entry.summary, "paper": entry.paper, "fields": _names(entry.fields)}
+        for name, entry in transforms
+    ]
+
+
 def _datasets() -> list[Entry]:
     from shattering.data.dataset import datasets
 
     return [{"name": name, "summary": entry.summary, "where": entry.where} for name, entry in datasets]
+
+
+def _checks() -> list[Entry]:
+    from shattering.checks.registry import checks
+
+    ranked = sorted(checks, key=lambda pair: pair[1].rank)
+    return [{"name": name, "summary": check.question, "paper": check.paper} for name, check in ranked]
 
 
 def _names(fields: tuple[Any, ...]) -> list[str]:
@@ -126,5 +142,7 @@ LISTERS: dict[Kind, Callable[[], list[Entry]]] = {
     "simulations": _simulations,
     "measures": _measures,
     "corruptions": _corruptions,
+    "transforms": _transforms,
     "datasets": _datasets,
+    "checks": _checks,
 }

@@ -21,6 +21,7 @@ from cyclopts.exceptions import (
 )
 
 from shattering import __version__
+from shattering.cli.audit import audit
 from shattering.cli.listing import list_registered
 from shattering.cli.output import Interrupted, StdoutClosed, discard_stdout, tell
 from shattering.cli.query import query
@@ -68,6 +69,7 @@ app = App(
 )
 app.command(list_registered, name="list")
 app.command(run)
+app.command(audit)
 app.command(sweep)
 app.command(shatter)
 app.command(report)

@@ -11,6 +11,7 @@ and neither ``12:30`` nor ``no`` turns into something else. Of YAML only mapping
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -266,3 +267,14 @@ def _repeated(name: str, place: str, earlier: str) -> NoReturn:
 
 def _refuse(identifier: str, place: str, told: str) -> NoReturn:
     raise SpecError(identifier, f"{place}: {told}{'' if told.endswith(('.', '?')) else '.'}")
+
+
+def minutes_of(budget: str | float) -> float:
+    """A duration such as ``90s``, ``10m``, ``1.5h`` or ``10`` (minutes), in minutes; else raises `SpecError`."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*", str(budget))
+    minutes = float(found[1]) * {"s": 1 / 60, "h": 60.0}.get(found[2] or "m", 1.0) if found else 0.0
+    if not 0 < minutes < 100_000:
+        raise SpecError(
+            "audit-budget", f"The budget {budget!r} is no time to train in; give one such as 90s, 10m or 2h."
+        )
+    return minutes

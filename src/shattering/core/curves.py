@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
@@ -59,6 +60,36 @@ def estimate(
     middle, low, high = interval([value for _, value in found])
     told = "; ".join(part for part in (note, counted(runs, len(found))) if part)
     return Estimate(middle, low, high, tuple(digest for digest, _ in found), len(runs), told)
+
+
+def estimate_by_seed(
+    runs: Sequence[Record],
+    number: Callable[[Sequence[Record]], float | None],
+    *,
+    note: str = "",
+    interval: Callable[[Sequence[float]], Interval] = mean_interval,
+) -> Estimate | None:
+    """A number of several runs together, such as the height of a peak over their settings, once for each seed.
+
+    Args:
+        runs: all runs that bear on it.
+        number: of the runs of one seed that have ended.
+        note: how it was obtained.
+        interval: as in `estimate`; over the seeds.
+
+    Returns:
+        None where no seed has the number; ends are none below three seeds.
+    """
+    groups: dict[int, list[Record]] = {}
+    for record in ended(runs):
+        groups.setdefault(record.spec.seed, []).append(record)
+    found = {seed: value for seed, group in sorted(groups.items()) if (value := number(group)) is not None}
+    if not found:
+        return None
+    middle, low, high = interval(list(found.values()))
+    used = tuple(record.digest for seed in found for record in groups[seed])
+    told = "; ".join(part for part in (note, counted(runs, len(used))) if part)
+    return Estimate(middle, low, high, used, len(runs), told)
 
 
 def last(name: str) -> Number:
@@ -155,6 +186,29 @@ def holds_if(estimate_of: Callable[[Records], Estimate | None], statement: str, 
         if found is None or found.low is None or found.high is None:
             return None
         return True if found.low > above else False if found.high <= above else None
+
+    return Effect(statement, holds)
+
+
+def holds_within(
+    estimate_of: Callable[[Records], Estimate | None],
+    statement: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Effect:
+    """The effect that a number lies in a band: shown where its whole interval does, not where none of it does.
+
+    In between, and where there is no interval, it cannot be told. The ends belong to the band.
+    """
+
+    def holds(records: Records) -> bool | None:
+        found = estimate_of(records)
+        if found is None or found.low is None or found.high is None:
+            return None
+        if low <= found.low and found.high <= high:
+            return True
+        return False if found.high < low or found.low > high else None
 
     return Effect(statement, holds)
 

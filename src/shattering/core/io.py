@@ -145,22 +145,23 @@ def make_folders(path: Path) -> None:
         disk.active.sync_folder(path.parent)
 
 
-def write_file(path: Path, data: Payload, scratch: Path | None = None) -> None:
+def write_file(path: Path, data: Payload | Parts, scratch: Path | None = None) -> None:
     """Writes a whole file, or leaves what was there: temporary file, sync, rename, sync of the folder.
 
     Args:
         path: the file; the folders above it are made.
-        data: its bytes.
+        data: its bytes, whole or in parts.
         scratch: folder on the same file system to build it in; none: the folder of ``path``.
 
     Raises `StoreError` naming path and number of bytes; the temporary file is then removed where possible.
     """
-    view = memoryview(data).cast("B")
+    parts = [memoryview(part).cast("B") for part in (data if isinstance(data, tuple) else (data,))]
     make_folders(path.parent)
-    with told(path, f"Writing {len(view):,} bytes to"):
+    with told(path, f"Writing {sum(map(len, parts)):,} bytes to"):
         descriptor, temporary = _create_scratch(scratch or path.parent)
         try:
-            _fill(descriptor, view)
+            for part in parts:
+                _fill(descriptor, part)
             disk.active.rename(temporary, path)
         except BaseException:
             _discard(temporary)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import weakref
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer
 
 from shattering.core.errors import SpecError, nearest
 
@@ -36,6 +37,16 @@ def _truth(value: object) -> object:
     return value
 
 
+def _loss_name(value: object) -> object:
+    if value not in LOSSES and not (isinstance(value, str) and all(value.partition(":")[::2])):
+        raise ValueError(f"write {', '.join(LOSSES)} or MODULE:FUNCTION")
+    return value
+
+
+LOSSES = ("cross_entropy", "squared")
+"""Losses that come with the program; a name with a colon is a user's."""
+
+LossName = Annotated[str, BeforeValidator(_loss_name)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(_number)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
@@ -64,6 +75,10 @@ class DataSpec(_Part):
         default="test",
         description="the data's test split; the training examples left out of the subset; or these before the former",
     )
+    left_out_size: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None,
+        description="how many of the examples left out are tested on, drawn by the stream `subset`; none: all",
+    )
     crop: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="side of the crop, pixels; none: whole"
     )
@@ -75,6 +90,12 @@ class DataSpec(_Part):
     )
     fingerprint: str | None = Field(default=None, description="SHA-256 of the decoded data, filled in by the planner")
 
+    @property
+    def unselected(self) -> DataSpec:
+        """The same data, all of them."""
+        sizes = ("train_size", "test_size", "replaced", "left_out_size")
+        return self.model_copy(update={**dict.fromkeys(sizes), "tested_on": "test"})
+
 
 class CorruptionSpec(_Part):
     """What is done to the data before training."""
@@ -83,12 +104,36 @@ class CorruptionSpec(_Part):
     fields: dict[str, Any] = Field(default_factory=dict, description="the corruption's own fields")
 
 
+class BatchPart(_Part):
+    """One argument of a user's network, packed with the others into the rows of a table.
+
+    ``dtype`` is what the network is given; ``float`` stands for the run's own.
+    """
+
+    name: str = Field(default="", description="of the keyword argument; empty: passed by position")
+    shape: tuple[Annotated[Whole, Field(ge=1)], ...] = Field(default=(), description="of one example's part")
+    dtype: Literal["float", "int64", "int32", "uint8", "bool"] = "float"
+
+    @property
+    def width(self) -> int:
+        """Columns of the table that hold it."""
+        return math.prod(self.shape)
+
+
 class ModelSpec(_Part):
     """Which network."""
 
     name: str = Field(default="mlp_1x512", description="registered model or learner, or MODULE:FACTORY")
     fields: dict[str, Any] = Field(default_factory=dict, description="the model's own fields")
     source: str | None = Field(default=None, description="SHA-256 of a user's model source, filled in by the planner")
+    batch: tuple[BatchPart, ...] = Field(
+        default=(), description="arguments of a user's network that a row of the data holds; none: the row is its input"
+    )
+    returns: Literal["logits", "structure"] = Field(
+        default="logits",
+        description="structure: a tuple whose first entry, or an object or dict whose `logits`, is meant; filled in by "
+        "the planner",
+    )
 
 
 class TrainingSpec(_Part):
@@ -97,12 +142,21 @@ class TrainingSpec(_Part):
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Annotated[Number, Field(gt=0)] = 0.1
     momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(default=0.9, description="of SGD; ignored by Adam")
-    weight_decay: Annotated[Number, Field(ge=0)] = Field(default=0.0, description="ℓ2 coefficient on every parameter")
+    beta2: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.999, description="forgetting of squared gradients, of Adam and AdamW; ignored by SGD"
+    )
+    weight_decay: Annotated[Number, Field(ge=0)] = Field(
+        default=0.0,
+        description="ℓ2 coefficient on every parameter; of AdamW, what a step shrinks them by over its rate",
+    )
     batch_size: Annotated[Whole, Field(ge=1)] = 128
-    schedule: Literal["constant", "exponential"] = "constant"
+    schedule: Literal["constant", "exponential", "inverse_square_root"] = "constant"
     decay: Annotated[Number, Field(gt=0, le=1)] = Field(default=0.95, description="factor of `exponential`")
     decay_steps: Annotated[Whole, Field(ge=1)] | None = Field(
         default=None, description="steps between decays; none: one epoch of the training set"
+    )
+    warmup_steps: Annotated[Whole, Field(ge=0)] = Field(
+        default=0, description="first updates whose rate grows in equal parts up to that of the schedule; 0: none"
     )
     augmentation: Literal["none", "crop", "full", "resized_crop"] = Field(
         default="none",
@@ -115,9 +169,13 @@ class TrainingSpec(_Part):
         description="fit criterion: training accuracy, evaluated on all training examples at an epoch's end",
     )
     stop_when_fitted: Truth = True
-    loss: Literal["cross_entropy", "squared"] = Field(
+    loss: LossName = Field(
         default="cross_entropy",
-        description="squared: half the squared distance to the one-hot label; with one output, to -1 or 1",
+        description="cross_entropy, or squared: half the squared distance to the one-hot label; with one output, to -1 "
+        "or 1; or MODULE:FUNCTION of (outputs, labels)",
+    )
+    loss_source: str | None = Field(
+        default=None, description="SHA-256 of a user's loss source, filled in by the planner"
     )
     gradient: Literal["mean", "winsorized", "median", "median_of_means", "rolling_median"] = Field(
         default="mean", description="how the gradients of a batch's examples become one; all but the mean are robust"
@@ -155,6 +213,10 @@ class MeasureSpec(_Part):
         default=None,
         description="gradients are measured on so many training examples, the same throughout a run; none: all",
     )
+    example_columns: Truth = Field(
+        default=True,
+        description="whether the record has a row for each training example, as large runs of many need not",
+    )
 
 
 class SelectionSpec(_Part):
@@ -178,6 +240,34 @@ class SelectionSpec(_Part):
         return chosen - held_out, held_out
 
 
+_CHAINS: dict[int, tuple[weakref.ref[RunSpec], dict[str, Any]]] = {}
+"""Parents that live, by identity, as they stand in the specs of runs that start from them."""
+
+
+class StartSpec(_Part):
+    """The weights this run begins with: those another run had at a step, through a transform.
+
+    The transform sees the parent's weights at ``step``, its weights at the end and its masks, and gives this run its
+    weights and masks; see ``shattering list transforms``. The optimizer begins afresh.
+    """
+
+    parent: RunSpec
+    step: Annotated[Whole, Field(ge=0)] | None = Field(
+        default=None, description="updates the parent had made; 0: as it began, none: at its end"
+    )
+    transform: str = Field(default="unchanged", description="registered transform")
+    fields: dict[str, Any] = Field(default_factory=dict, description="the transform's own fields")
+
+    @field_serializer("parent", when_used="json")
+    def _without_defaults(self, parent: RunSpec) -> dict[str, Any]:
+        """A chain of parents is long enough without them, and told anew by every run that begins in it."""
+        known = _CHAINS.get(id(parent))
+        if known is None or known[0]() is not parent:
+            number, tree = id(parent), parent.model_dump(mode="json", exclude_defaults=True)
+            known = _CHAINS[number] = (weakref.ref(parent, lambda gone: _CHAINS.pop(number, None)), tree)
+        return known[1]
+
+
 class RunSpec(_Part):
     """One training and its measures.
 
@@ -195,20 +285,24 @@ class RunSpec(_Part):
     seed: Seed = 0
     stream_seeds: dict[str, Seed] = Field(default_factory=dict)
     selection: SelectionSpec | None = Field(default=None, description="the examples of another run to train on")
+    start: StartSpec | None = Field(default=None, description="the weights of another run to begin with")
+
+    @property
+    def direct_parents(self) -> tuple[RunSpec, ...]:
+        """The runs that this one takes examples or weights from."""
+        return tuple(part.parent for part in (self.selection, self.start) if part is not None)
 
     @property
     def parents(self) -> tuple[RunSpec, ...]:
         """The runs whose records this one needs before it can begin, their own parents first."""
-        if self.selection is None:
-            return ()
-        return (*self.selection.parent.parents, self.selection.parent)
+        return tuple(run for parent in self.direct_parents for run in (*parent.parents, parent))
 
     def sizes(self, train: int, test: int) -> tuple[int, int]:
         """Training and test examples of this run, for data of so many."""
         if self.selection is not None:
             return self.selection.sizes(self.selection.parent.sizes(train, test)[0])
         size, own = self.data.train_size or train, self.data.test_size or test
-        left_out = train - size
+        left_out = min(train - size, self.data.left_out_size or train)
         return size, {"test": own, "left_out": left_out, "both": left_out + own}[self.data.tested_on]
 
     @property
@@ -233,6 +327,7 @@ class RunSpec(_Part):
 
 
 SelectionSpec.model_rebuild()
+StartSpec.model_rebuild()
 
 
 def parse_spec(tree: dict[str, Any]) -> RunSpec:

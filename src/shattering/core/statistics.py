@@ -173,6 +173,30 @@ def permutation_p(observed: float, permuted: Sequence[float]) -> PermutationTest
     return PermutationTest((beyond + 1) / (len(permuted) + 1), 1 / (len(permuted) + 1))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, so that any false rejection among them has at most the level's probability.
+
+    Holm's (1979) step-down method: with p(1) ≤ … ≤ p(m), the corrected p(i) is the largest of (m - j + 1) · p(j) over
+    j ≤ i, at most 1. It needs no independence.
+
+    Args:
+        p_values: of m tests, each in (0, 1]; may be empty.
+
+    Returns:
+        The corrected ones in the order given, none smaller than it was.
+
+    Raises:
+        ShatteringError: ``statistics-wrong-p`` for a value outside (0, 1].
+    """
+    if not all(0 < p <= 1 for p in p_values):
+        raise ShatteringError("statistics-wrong-p", "A p-value lies above 0 and is at most 1; check the tests.")
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
 @dataclass(frozen=True)
 class CensoredMedian:
     """Median of times of which some are only lower bounds.

@@ -421,9 +421,12 @@ def _fields(tree: Tree, key: str) -> list[tuple[str, str, Node]]:
     return found
 
 
+_PARENTAL = ("selection", "start")
+
+
 def spec_leaves() -> set[str]:
     """The dotted fields that hold one value, free mappings left out."""
-    return {name for name in spec_fields() if not name.endswith((".fields", "stream_seeds")) and name != "selection"}
+    return {name for name in spec_fields() if not name.endswith((".fields", "stream_seeds")) and name not in _PARENTAL}
 
 
 def _checked(path: str, text: str, place: str) -> Any:

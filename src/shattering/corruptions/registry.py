@@ -33,6 +33,7 @@ class CorruptionEntry:
         test_set: what happens to the test set.
         function: the corruption itself.
         fields: its fields in the spec.
+        joint: whether what happens to an example depends on which others are in the training set.
     """
 
     name: str
@@ -42,18 +43,20 @@ class CorruptionEntry:
     test_set: TestSet
     function: CorruptionFunction
     fields: tuple[Field, ...]
+    joint: bool = False
 
 
 corruptions: Registry[CorruptionEntry] = Registry("corruption", "shattering.corruptions")
 
 
 def corruption(
-    *, paper: str, changes: Literal["nothing", "labels", "inputs"], test_set: TestSet
+    *, paper: str, changes: Literal["nothing", "labels", "inputs"], test_set: TestSet, joint: bool = False
 ) -> Callable[[CorruptionFunction], CorruptionFunction]:
     """Registers a corruption under its function's name.
 
     The function takes ``(dataset, stream)`` and keyword-only fields. ``stream`` is a function from a purpose
     (``"labels"``, ``"pixels"``) to the run's `Stream` of that purpose. A missing source or docstring is refused.
+    An example is changed alike in every subset of the training split, unless the corruption is ``joint``.
     """
 
     def register(function: CorruptionFunction) -> CorruptionFunction:
@@ -63,7 +66,7 @@ def corruption(
                 "registry-incomplete", f"The corruption {function.__name__!r} needs a paper and a docstring."
             )
         fields = keyword_fields(function)
-        entry = CorruptionEntry(function.__name__, summary, paper, changes, test_set, function, fields)
+        entry = CorruptionEntry(function.__name__, summary, paper, changes, test_set, function, fields, joint)
         corruptions.add(function.__name__, entry)
         return function
 

@@ -16,6 +16,7 @@ from shattering.data.checks import Part, build_splits
 from shattering.data.dataset import Splits
 from shattering.data.files import odd_name, read_source, show
 from shattering.data.images import conversion_notes, decode_images, read_header
+from shattering.data.parts import Given
 
 _FORMAT = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _OTHER_IMAGES = {".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".avif", ".jp2"}
@@ -75,7 +76,7 @@ def list_folder(root: Path) -> Folder:
     Raises:
         DataError: no test split, classes that differ between the splits, an empty class, a link that leaves the folder.
     """
-    test_name = next((name for name in _TEST_NAMES if _has_classes(root / name)), None)
+    test_name = next((name for name in _TEST_NAMES if has_classes(root / name)), None)
     if test_name is None:
         raise DataError(
             "data-split-missing",
@@ -124,7 +125,24 @@ def read_folder(root: Path) -> Splits:
     return cached(f"folder {root.resolve().name} {test_name} {classes} {counts}", files["train"] + files["test"], build)
 
 
-def _has_classes(folder: Path) -> bool:
+def read_class_folders(root: Path) -> Given:
+    """Reads ``CLASS/image`` as one split.
+
+    Raises:
+        DataError: as `read_folder`.
+    """
+    listing = _list(root, root.resolve())
+    classes = sorted(listing.images)
+    files = [path for name in classes for path in listing.images[name]]
+    images, tally = decode_images(_cells(files), len(files), shape=_common_shape(files, root))
+    labels = np.repeat(np.arange(len(classes)), [len(listing.images[name]) for name in classes])
+    left_out = (f"{listing.others} files that are not images were left out",) if listing.others else ()
+    names = tuple(show(name) for name in classes)
+    return Given((("", images),), labels, show(root), class_names=names, notes=left_out + conversion_notes(tally))
+
+
+def has_classes(folder: Path) -> bool:
+    """Whether ``folder`` is one that has folders."""
     return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,6 +21,7 @@ from shattering.data.files import open_source, show
 from shattering.data.memory import require
 
 _NAMES = (("x_train", "y_train", "x_test", "y_test"), ("train_inputs", "train_labels", "test_inputs", "test_labels"))
+_BESIDE = ("class_names", "divisor")
 _RATIO = 1000
 _RATIO_FROM = 1 << 24
 """Members above 16 MiB that expand more than a thousandfold are bombs: images and labels never come near."""
@@ -27,21 +30,48 @@ _RATIO_FROM = 1 << 24
 def read_npz(path: Path) -> Splits:
     """Reads ``x_train, y_train, x_test, y_test`` (or ``train_inputs, train_labels, …``); the test pair may be absent.
 
+    ``class_names`` (text) and ``divisor`` (one number that inputs are divided by) may stand beside them.
+
     Raises:
         DataError: a damaged archive, an absent name, an object array, a header that disagrees with the member's size,
             a member that expands beyond reason, not enough memory, or what `from_arrays` refuses.
     """
+    with _opened(path) as archive:
+        members = _members(archive)
+        names = _choose(members, path)
+        arrays = _read(archive, members, (*names, *(name for name in _BESIDE if name in members)), path)
+    classes = tuple(str(name) for name in arrays["class_names"].ravel()) if "class_names" in arrays else ()
+    divisor = float(arrays["divisor"].ravel()[0]) if "divisor" in arrays else None
+    return from_arrays(*(arrays[name] for name in names), name=show(path.stem), class_names=classes, divisor=divisor)
+
+
+def read_npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive by name; raises as `read_npz` does for damaged, unsafe and too large ones."""
+    with _opened(path) as archive:
+        members = _members(archive)
+        return _read(archive, members, tuple(members), path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     with open_source(path) as stream:
         try:
             archive = zipfile.ZipFile(stream)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise _damaged(path, error) from None
         with archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            names = _choose(members, path)
-            require(sum(members[name].file_size for name in names), f"Reading {show(path)}")
-            arrays = [_read_member(archive, members[name], path) for name in names]
-    return from_arrays(*arrays, name=show(path.stem))
+            yield archive
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+
+def _read(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], names: tuple[str, ...], path: Path
+) -> dict[str, NDArray[Any]]:
+    require(sum(members[name].file_size for name in names), f"Reading {show(path)}")
+    return {name: _read_member(archive, members[name], path) for name in names}
 
 
 def _choose(members: dict[str, zipfile.ZipInfo], path: Path) -> tuple[str, ...]:

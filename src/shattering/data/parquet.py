@@ -45,7 +45,7 @@ def read_parquet_images(
     with open_source(path) as stream:
         try:
             file = pq.ParquetFile(stream)
-            _refuse_extensions(file.schema_arrow, path)
+            refuse_extensions(file.schema_arrow, path)
             image = _column(file.schema_arrow, IMAGE_COLUMNS, path)
             label = _column(file.schema_arrow, label_columns, path)
             _check_image_type(file.schema_arrow.field(image), path)
@@ -112,7 +112,13 @@ def _refuse_nulls(column: Any, name: str, row: int, path: Path) -> None:
         )
 
 
-def _refuse_extensions(schema: Any, path: Path) -> None:
+def refuse_extensions(schema: Any, path: Path) -> None:
+    """Raises `DataError` where a column is of an extension type, whose reading could run code.
+
+    Args:
+        schema: of the file.
+        path: for the message.
+    """
     import pyarrow as pa
 
     pending = list(schema)

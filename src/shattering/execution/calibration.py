@@ -63,11 +63,11 @@ def updates_per_second(spec: RunSpec, splits: Splits) -> dict[str, float]:
     size, _ = spec.sizes(len(splits.train), len(splits.test))
     few = splits.train.take(np.arange(min(len(splits.train), size, MEASURED_EXAMPLES)))
     some = splits.test.take(np.arange(min(len(splits.test), 10)))
-    data = spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None})
+    data = spec.data.unselected
     silent = spec.measures.model_copy(update={"points_per_decade": 0, "every_epochs": 0})
     training = spec.training.model_copy(update={"max_steps": 10**9, "stop_when_fitted": False})
     changes = {"data": data, "measures": silent, "training": training, "corruption": type(spec.corruption)()}
-    timed = spec.model_copy(update={**changes, "selection": None})
+    timed = spec.model_copy(update={**changes, "selection": None, "start": None})
     speeds = {}
     with arithmetic(timed):
         both = corrupted(Splits(few, some), timed)

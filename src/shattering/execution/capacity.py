@@ -37,7 +37,15 @@ MINUTES, SEEDS, MOST_SEEDS = 3.0, 3, 50
 QUICK = 0.5
 """Share of the first budget in which a network that is quick to fit the smallest subset does so."""
 
-FIXED = ("seed", "data.train_size", "corruption.name", "training.max_steps", "training.stop_when_fitted", "selection")
+FIXED = (
+    "seed",
+    "data.train_size",
+    "corruption.name",
+    "training.max_steps",
+    "training.stop_when_fitted",
+    "selection",
+    "start",
+)
 """Fields that the check itself varies; they cannot be set."""
 
 
@@ -142,9 +150,11 @@ def prepare_check(
             f"{available / 2**30:.1f} GiB are available; use a smaller data set or a machine with more.",
         )
     facts: dict[str, Any] = {}
-    if ":" in model:
+    if ":" in model + base.training.loss:
+        from shattering.execution.preflight import settled
+
         facts = ask(planned, "check", [base])[model]
-        base = base.model_copy(update={"model": base.model.model_copy(update={"source": facts["source"]})})
+        base = base.model_copy(update={"model": settled(base.model, facts)})
     target = len(splits.train)
     rates = RATES[base.training.optimizer]
     published = PAPER_RATES.get(model) if base.data.name.startswith("cifar") else None

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from typing import Protocol
 
-from shattering.core.errors import EXIT_RUNS_FAILED, DataError
+from shattering.core.errors import EXIT_RUNS_FAILED, DataError, StoreError
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.execution.local import POLL_SECONDS, run_jobs
@@ -17,6 +17,7 @@ from shattering.execution.messages import Answered, Broke, Ended, Interrupted, J
 from shattering.execution.plan import Planned, error_of
 from shattering.execution.progress import Display
 from shattering.execution.signals import StopRequest
+from shattering.execution.start import owes, steps_left
 from shattering.execution.ways import Ways
 from shattering.store.leases import Lease
 from shattering.store.store import Store
@@ -93,12 +94,14 @@ class Driver:
         self.specs = dict(zip(planned.plan.digests, planned.plan.specs, strict=True))
         # Longest first: the last run to end is then a short one, and no core idles for long.
         # Parents before all others.
-        parents = {run.digest for spec in planned.plan.specs for run in spec.parents}
+        parents = {run.digest for spec in planned.plan.specs for run in spec.direct_parents}
         costs = {key: (key in parents, planned.expected_cost(self.specs[key])) for key in missing}
         self.waiting = deque(sorted(missing, key=lambda key: costs[key], reverse=True))
         self.leases: dict[str, Lease] = {}
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="shattering-writer")
         self.unwritten: dict[Future[bool], Record] = {}
+        self.leaves = steps_left(planned.plan.specs)
+        self.parents: dict[str, tuple[tuple[str, bool], ...]] = {}
         self.failed: set[str] = set()
         self.computed = 0
         self.more = more
@@ -135,8 +138,8 @@ class Driver:
         match message:
             case Saw(key, row):
                 self.display.saw(self.specs[key], row)
-            case Ended(key, record, weights):
-                self.unwritten[self.writers.submit(self.store.put, record, self.leases[key], weights)] = record
+            case Ended(key, record):
+                self.unwritten[self.writers.submit(self._write, message, self.leases[key])] = record
                 self._settle(len(self.unwritten) - UNWRITTEN)
             case Answered(key, speeds):
                 self.ways.measured(key, speeds)
@@ -171,7 +174,7 @@ class Driver:
             if lease is None:
                 self.waiting.append(digest)
                 continue
-            if not self.store.missing([digest]):
+            if not self.store.missing([digest]) and not self._owes(digest):
                 lease.finished = True
                 lease.release()
                 self.display.ended_elsewhere(self.specs[digest])
@@ -181,22 +184,64 @@ class Driver:
             self.display.began(spec)
             parent = self.store.get(spec.selection.parent.digest, examples=True) if spec.selection is not None else None
             return self.planned.job(
-                "run", spec, store=self.store.root, keep_weights=self.keep_weights, parent=parent, way=way
+                "run",
+                spec,
+                store=self.store.root,
+                keep_weights=self.keep_weights,
+                parent=parent,
+                way=way,
+                start=self._start_of(spec),
+                leaves=self.leaves.get(digest),
             )
         return None
 
+    def _start_of(self, spec: RunSpec) -> bytes | None:
+        """What the run that ``spec`` starts from has left."""
+        record = None if spec.start is None else self.store.get(spec.start.parent.digest)
+        return None if record is None else self.store.estates.get(record.digest, record.weights_sha256)
+
+    def _owes(self, digest: str) -> bool:
+        """Whether a run that has ended lacks weights that another one starts from."""
+        return digest in self.leaves and owes(self.store, digest, self.leaves[digest])
+
+    def _write(self, ended: Ended, lease: Lease) -> bool:
+        """Puts a run into the store, what it leaves to others before its record: whoever sees that sees both."""
+        if ended.estate is None:
+            return self.store.put(ended.record, lease, ended.weights)
+        record, before = ended.record, self.store.get(ended.key)
+        if before is not None and before.weights_sha256 != record.weights_sha256:
+            raise StoreError(
+                "store-other-weights",
+                f"The run {ended.key[:12]}, repeated for its weights, ended with others than its record tells of (made "
+                "on another machine or in another way); choose a new --out.",
+            )
+        assert record.weights_sha256 is not None
+        self.store.estates.leave(ended.key, self.leaves[ended.key], record.weights_sha256, ended.estate)
+        return self.store.put(record, lease, ended.weights)
+
     def _waits_for_parent(self, digest: str) -> bool:
-        """Puts a run back whose parent has not ended, and gives it up where its parent failed."""
-        selection = self.specs[digest].selection
-        if selection is None or not self.store.missing([selection.parent.digest]):
-            return False
-        parent = selection.parent.digest
-        if parent in self.failed:
-            told = f"The run {parent[:12]}, whose examples it selects from, failed; mend that one first."
-            self._failed(Broke(digest, "run-parent-failed", told, EXIT_RUNS_FAILED))
-        else:
+        """Puts a run back whose parents have not ended, and gives it up where one of them failed."""
+        for parent, starts in self._parents_of(digest):
+            if not self.store.missing([parent]) and not (starts and self._owes(parent)):
+                continue
+            if parent in self.failed:
+                what = "weights it starts from" if starts else "examples it selects from"
+                told = f"The run {parent[:12]}, whose {what}, failed; mend that one first."
+                self._failed(Broke(digest, "run-parent-failed", told, EXIT_RUNS_FAILED))
+                return True
+            if parent not in self.waiting and parent not in self.leases:  # whoever ended it kept no weights
+                self.waiting.append(parent)
             self.waiting.append(digest)
-        return True
+            return True
+        return False
+
+    def _parents_of(self, digest: str) -> tuple[tuple[str, bool], ...]:
+        """The names of a run's parents, and of each whether the run starts from its weights."""
+        if digest not in self.parents:
+            spec = self.specs[digest]
+            named = ((part, part is spec.start) for part in (spec.selection, spec.start) if part is not None)
+            self.parents[digest] = tuple((part.parent.digest, starts) for part, starts in named)
+        return self.parents[digest]
 
     def _unfinished(self) -> bool:
         self._settle(0 if self.waiting else len(self.unwritten))

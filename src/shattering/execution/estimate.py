@@ -97,9 +97,9 @@ def time_fit(spec: RunSpec, splits: Splits) -> FitSpeed:
 
     few = splits.train.take(np.arange(min(len(splits.train), TIMED_FIT)))
     some = splits.test.take(np.arange(min(len(splits.test), TIMED_FIT // 5)))
-    data = spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None})
+    data = spec.data.unselected
     began = time.perf_counter()
-    fit(spec.model_copy(update={"data": data, "selection": None}), Splits(few, some))
+    fit(spec.model_copy(update={"data": data, "selection": None, "start": None}), Splits(few, some))
     seconds = time.perf_counter() - began
     return FitSpeed(seconds, len(few), learners.get(spec.model.name).growth, peak_bytes())
 
@@ -126,12 +126,12 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
     few = splits.train.take(np.arange(min(len(splits.train), TIMED_EXAMPLES)))
 
     def variant(batch: int, steps: int) -> RunSpec:
-        data = spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None})
+        data = spec.data.unselected
         length = {"batch_size": batch, "max_steps": steps, "stop_when_fitted": False}
         silent = spec.measures.model_copy(update={"points_per_decade": 0, "every_epochs": 0})
         training = spec.training.model_copy(update=length)
         changes = {"data": data, "training": training, "measures": silent, "corruption": type(spec.corruption)()}
-        return spec.model_copy(update={**changes, "selection": None})
+        return spec.model_copy(update={**changes, "selection": None, "start": None})
 
     def seconds(batch: int, steps: int) -> float:
         timed = variant(batch, steps + 2)

@@ -32,9 +32,10 @@ def make_gallery(planned: Planned) -> list[dict[str, Any]]:
         plain = spec.model_copy(
             update={
                 "corruption": type(spec.corruption)(),
-                "data": spec.data.model_copy(update={"train_size": None, "test_size": None, "replaced": None}),
+                "data": spec.data.unselected,
                 "training": spec.training.model_copy(update={"augmentation": "none"}),
                 "selection": None,
+                "start": None,
             }
         )
         few = type(planned.splits)(*(split.take(np.arange(min(SHOWN, len(split)))) for split in _both(planned)))

@@ -147,7 +147,8 @@ def run_jobs(
                 job = again.pop() if again else take()
                 if job is None:
                     break
-                if job.parent is not None and least is not None and least.jobs:
+                large = job.parent is not None or job.start is not None
+                if large and least is not None and least.jobs:
                     again.append(job)  # too large to wait in a pipe, which both ends would then wait for
                     break
                 if least is None:  # all at once: each takes seconds to start, whenever its first job comes

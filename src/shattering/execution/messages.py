@@ -15,7 +15,7 @@ class Job:
 
     Args:
         kind: ``run`` trains and measures; ``check`` looks at a user's model; ``time`` measures the speed of a step;
-            ``calibrate`` that of every way of making updates.
+            ``calibrate`` that of every way of making updates; ``audit`` looks at all that an audit begins with.
         key: the run's digest, the model's name, or what runs of one shape share.
         spec: the run's spec as JSON.
         data: what to load, as given to `load_data`.
@@ -25,6 +25,10 @@ class Job:
         keep_weights: whether to send the final weights.
         parent: the record of the run whose examples this one selects from; none where it selects none.
         way: of making updates, one of `shattering.training.ways.WAYS`.
+        start: what the run that this one starts from left, see `shattering.training.estate`; none where it starts from
+            none.
+        weights: file of trained weights to look at.
+        leaves: steps whose weights it is to send, with its final ones; none: it leaves none.
     """
 
     kind: str
@@ -37,6 +41,9 @@ class Job:
     keep_weights: bool = False
     parent: Record | None = None
     way: str = "plain"
+    start: bytes | None = None
+    leaves: frozenset[int] | None = None
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,12 @@ class Saw:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run has its outcome."""
+    """A run has its outcome, with its final weights and what it leaves to others where these are wanted."""
 
     key: str
     record: Record
     weights: bytes | None = None
+    estate: bytes | None = None
 
 
 @dataclass(frozen=True)

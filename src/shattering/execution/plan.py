@@ -16,7 +16,7 @@ from typing import Any, Literal
 from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError, StoreError, nearest
 from shattering.core.plan import Plan
 from shattering.core.registry import check_fields
-from shattering.core.spec import AT_ONCE, CorruptionSpec, ModelSpec, RunSpec, override
+from shattering.core.spec import AT_ONCE, CorruptionSpec, ModelSpec, RunSpec, TrainingSpec, override
 from shattering.core.study import SCALES, DataFacts, Request, Scale, Study, find_study
 from shattering.data.dataset import Splits
 from shattering.data.memory import amount, available_bytes
@@ -103,7 +103,8 @@ def plan_study(
     streamed = study.streamed or overrides.get("data.image_size") not in (None, "none", "null")
     splits = load_data(data, data_dir, streamed=streamed)
     request = Request(scale, splits.facts, seeds, models, device)
-    specs = [resolved(spec, request, overrides) for spec in study.specs(request)]
+    known: dict[str, RunSpec] = {}
+    specs = [resolved(spec, request, overrides, known) for spec in study.specs(request)]
     unique = {run.digest: run for spec in specs for run in (*spec.parents, spec)}
     if not unique:
         raise SpecError("plan-empty", f"{study.name} plans no run for this request; widen --models or --scale.")
@@ -146,10 +147,16 @@ def _require_model(name: str) -> None:
         raise SpecError("unknown-model", f"There is no model {name!r}; {nearest(name, known)}")
 
 
-def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = MappingProxyType({})) -> RunSpec:
+def resolved(
+    spec: RunSpec,
+    request: Request,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    known: dict[str, RunSpec] | None = None,
+) -> RunSpec:
     """``spec`` with everything filled in that its identity needs, its names and fields checked, parents too.
 
-    ``overrides`` are dotted fields that the user set, on the run and on its parents.
+    ``overrides`` are dotted fields that the user set, on the run and on its parents; ``known`` are parents that were
+    resolved before, by what they were called then, and takes those that are now.
     """
     from shattering.learners.registry import is_learner
     from shattering.measures.registry import measures
@@ -160,6 +167,8 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
     if spec.selection is not None:
         parent = resolved(spec.selection.parent, request, overrides)
         spec = spec.model_copy(update={"selection": spec.selection.model_copy(update={"parent": parent})})
+    if spec.start is not None:
+        spec = _start_resolved(spec, request, overrides, {} if known is None else known)
     if spec.compute.device == "cuda" and request.device == "cpu":
         require_device("cuda")
     if spec.compute.dtype == "bfloat16" and spec.compute.device == "cpu":
@@ -188,8 +197,38 @@ def resolved(spec: RunSpec, request: Request, overrides: Mapping[str, Any] = Map
             "data": spec.data.model_copy(update={"name": request.data.name, "fingerprint": request.data.fingerprint}),
             "corruption": corruption,
             "model": model,
+            "training": resolved_training(spec.training),
         }
     )
+
+
+def resolved_training(training: TrainingSpec) -> TrainingSpec:
+    """The training with the hash of the file that a user's loss is in; the file is not run."""
+    if ":" not in training.loss:
+        return training
+    from shattering.models.named import file_fingerprint
+
+    return training.model_copy(update={"loss_source": file_fingerprint(training.loss)})
+
+
+def _start_resolved(
+    spec: RunSpec, request: Request, overrides: Mapping[str, Any], known: dict[str, RunSpec]
+) -> RunSpec:
+    """``spec`` with its start resolved: the parent, unless it is ``known``, and the transform with its fields."""
+    from shattering.execution.start import require_startable
+    from shattering.transforms.registry import transform_fields, transforms
+
+    start = spec.start
+    assert start is not None
+    entry = transforms.get(start.transform)
+    name = start.parent.digest
+    parent = known[name] if name in known else resolved(start.parent, request, overrides, known)
+    known[name] = parent
+    fields = transform_fields(entry, start.fields)
+    spec = spec.model_copy(update={"model": resolved_model(spec.model)})
+    spec = spec.model_copy(update={"start": start.model_copy(update={"parent": parent, "fields": fields})})
+    require_startable(spec)
+    return spec
 
 
 def resolved_corruption(corruption: CorruptionSpec) -> CorruptionSpec:
@@ -288,34 +327,36 @@ def require_device(device: str) -> None:
 
 
 def with_sources(planned: Planned) -> Planned:
-    """Looks at the user's models in a worker, where they can do no harm, and fills in the hashes of their source."""
-    users = {spec.model.name: spec for spec in planned.plan.specs if ":" in spec.model.name}
+    """Looks at the user's models and losses in a worker, where they can do no harm, and fills in what it tells."""
+    specs = planned.plan.specs
+    users = {spec.model.name: spec for spec in specs if ":" in spec.model.name + spec.training.loss}
     if not users:
         return planned
     answers = ask(planned, "check", list(users.values()))
-    sources = {name: facts["source"] for name, facts in answers.items()}
-    specs = tuple(_with_source(spec, sources) for spec in planned.plan.specs)
+    specs = tuple(_with_source(spec, answers) for spec in specs)
     plan = Plan(planned.plan.study, planned.plan.request, specs, planned.plan.overrides, planned.plan.command)
     return Planned(planned.study, plan, planned.splits, planned.data, planned.data_dir)
 
 
-def _with_source(spec: RunSpec, sources: Mapping[str, str]) -> RunSpec:
+def _with_source(spec: RunSpec, answers: Mapping[str, Mapping[str, Any]]) -> RunSpec:
+    from shattering.execution.preflight import settled
+
     changes: dict[str, Any] = {}
-    if spec.model.name in sources:
-        changes["model"] = spec.model.model_copy(update={"source": sources[spec.model.name]})
+    if spec.model.name in answers:
+        changes["model"] = settled(spec.model, answers[spec.model.name])
     if spec.selection is not None:
-        parent = _with_source(spec.selection.parent, sources)
+        parent = _with_source(spec.selection.parent, answers)
         changes["selection"] = spec.selection.model_copy(update={"parent": parent})
     return spec.model_copy(update=changes)
 
 
-def ask(planned: Planned, kind: str, specs: list[RunSpec]) -> dict[str, Any]:
-    """Has one worker answer a question about each spec, in turn; by the jobs' keys.
+def ask(planned: Planned, kind: str, specs: list[RunSpec], **extra: Any) -> dict[str, Any]:
+    """Has one worker answer a question about each spec, in turn; by the jobs' keys. ``extra`` goes into each job.
 
     Raises:
         ShatteringError: the first job that broke, as the kind of error it was.
     """
-    waiting = [planned.job(kind, spec) for spec in reversed(specs)]
+    waiting = [planned.job(kind, spec, **extra) for spec in reversed(specs)]
     answers: dict[str, Any] = {}
     messages = run_jobs(lambda: waiting.pop() if waiting else None, lambda: bool(waiting), workers=1, tries=1)
     with closing(messages):

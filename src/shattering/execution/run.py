@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -25,12 +25,16 @@ from shattering.corruptions.registry import corrupt
 from shattering.data.dataset import Dataset, Splits
 from shattering.execution.provenance import provenance
 from shattering.execution.selection import choose_examples
+from shattering.execution.start import take_over
 from shattering.measures.registry import Probe, measures
 from shattering.models.build import build_model
+from shattering.models.process_globals import restored_globals
 from shattering.training import objective
+from shattering.training.estate import Estate
 from shattering.training.evaluation import Evaluation, evaluate, outputs
 from shattering.training.examples import Examples, cropped, prepare, torch_dtype
 from shattering.training.loop import Snapshot, train
+from shattering.training.masking import masks_of, remaining
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
 from shattering.training.update import build_optimizer
 from shattering.training.ways import PLAIN, build_stepper, forced_way
@@ -65,6 +69,9 @@ class Control:
         pieces: where a learner keeps its unfinished work; none: nowhere.
         team: the processes that train together; none: this one alone.
         way: of making updates; a run that cannot go it goes the plain one, and says so.
+        start: what the run that this one starts from left; none where it starts from none.
+        leaves: steps whose weights it leaves to others; none: it leaves nothing.
+        left: is given what it leaves, at the end, unless it diverged.
     """
 
     should_stop: Callable[[], bool] = lambda: False
@@ -75,6 +82,9 @@ class Control:
     pieces: Pieces | None = None
     team: Team | None = None
     way: str = PLAIN
+    start: Estate | None = None
+    leaves: frozenset[int] | None = None
+    left: Callable[[Estate], None] = lambda estate: None
 
 
 def corrupted(splits: Splits, spec: RunSpec, parent: Record | None = None) -> Splits:
@@ -90,7 +100,14 @@ def initial_model(spec: RunSpec, input_shape: tuple[int, ...], num_classes: int)
     """The untrained network: weights from the stream ``initialisation``, drawn on the CPU whatever the device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(Stream(spec.seed_of("initialisation"), "initialisation").integer())
-        model = build_model(spec.model.name, spec.model.fields, input_shape, num_classes)
+        model = build_model(
+            spec.model.name,
+            spec.model.fields,
+            input_shape,
+            num_classes,
+            batch=spec.model.batch,
+            structured=spec.model.returns == "structure",
+        )
     model = model.to(device=spec.compute.device, dtype=torch_dtype(spec))
     if spec.compute.channels_last and len(input_shape) == 3:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -118,9 +135,12 @@ def execute(
     control = control or Control()
     began = time.monotonic()
     both = corrupted(splits, spec, parent)
-    with arithmetic(spec) as nondeterministic:
+    users = ":" in spec.model.name + spec.training.loss
+    # What a user's code alters must not reach the next run of this process.
+    with restored_globals([]) if users else nullcontext(), arithmetic(spec) as nondeterministic:
         training = begun(spec, both, control)
         ending = training.go_on()
+        training.leave(ending)
         summary = training.summary(both.train)
     return training.record(ending, both.train, summary, time.monotonic() - began, nondeterministic), training.model
 
@@ -130,10 +150,13 @@ def begun(spec: RunSpec, both: Splits, control: Control) -> Training:
     examples = prepare(both.train, spec, augmented=spec.training.augmentation != "none", team=control.team)
     test = prepare(both.test, spec, team=control.team)
     model = initial_model(spec, test.input_shape, examples.num_classes)
+    if spec.start is not None:
+        take_over(model, spec, control.start)
     training = Training(spec, model, examples, test, control)
     training.test_indices = both.test.source_indices
     if spec.data.tested_on != "test":
-        training.left_out = both.train.source_size - len(both.train)
+        rest = both.train.source_size - len(both.train)
+        training.left_out = min(rest, spec.data.left_out_size or rest)
     training.resume()
     return training
 
@@ -155,6 +178,7 @@ class Training:
         self.tested: dict[str, NDArray[Any]] = {}
         self.test_indices: NDArray[np.int64] | None = None
         self.left_out = 0
+        self.kept: dict[int, dict[str, torch.Tensor]] = {}
         self.gradient_rows = _gradient_rows(spec, len(examples)).to(examples.labels.device)
         self.engine: Engine | None = None
         self.way: dict[str, str] = {}
@@ -177,6 +201,7 @@ class Training:
                 stepper=stepper,
                 on_step=self.on_step,
                 should_stop=self.control.should_stop,
+                halts_at=self.control.leaves or frozenset(),
             ):
                 self.see(snapshot)
             self.way |= getattr(stepper, "facts", {})  # what a stepper has found out about itself meanwhile
@@ -216,22 +241,28 @@ class Training:
             sums_over=self._sums_over,
             seed_of=spec.seed_of,
             ranks=lambda: (on_train().ranks, on_test().ranks),
+            test_inputs_of=self._test_inputs_of,
             outputs_on=self._outputs_on,
             test_indices=None if self.test_indices is None else torch.from_numpy(self.test_indices),
             left_out=self.left_out,
+            parent_final=None if self.control.start is None else self.control.start.final,
         )
         row: Row = {"step": snapshot.step, "epoch": snapshot.epoch, "learning_rate": snapshot.learning_rate}
-        columns = dict(self.columns)
+        columns, tested = dict(self.columns), dict(self.tested)
         for name in spec.measures.names:
             entry = measures.get(name)
+            if entry.at_end and not snapshot.ending:
+                continue
             row.update(entry.function(probe))
             if entry.fold is not None:
                 columns.update(entry.fold(probe, columns))
             if entry.tested is not None and snapshot.ending:
-                self.tested.update(entry.tested(probe))
+                tested.update(entry.tested(probe))
+            if entry.tested_fold is not None:
+                tested.update(entry.tested_fold(probe, tested))
         # Row and columns together: who was stopped in between looks at this snapshot again, and must not fold twice.
         self.rows.append(row)
-        self.columns = columns
+        self.columns, self.tested = columns, tested
         if snapshot.fitted and self.steps_to_fit is None:
             self.steps_to_fit, self.epochs_to_fit = snapshot.step, snapshot.epoch
         if snapshot.ending:
@@ -246,6 +277,11 @@ class Training:
         if self.control.should_stop():
             raise Stopped
         return self.examples.finish(self.examples.inputs[rows])
+
+    def _test_inputs_of(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.control.should_stop():
+            raise Stopped
+        return self.test.finish(self.test.inputs[rows])
 
     def _losses(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return objective.losses(outputs, labels, self.spec.training.loss)
@@ -264,10 +300,23 @@ class Training:
     def on_step(self) -> None:
         """A sign of life, the time for a checkpoint, or `Stopped`, where the training is whole."""
         self.control.beat(self.progress.step)
+        self._keep()
         if self.control.should_stop():
             raise Stopped
         if time.monotonic() - self.saved >= self.control.checkpoint_seconds:
             self._save()
+
+    def _keep(self) -> None:
+        """Keeps the weights where a run that starts from this one wants them."""
+        step = self.progress.step
+        if self.control.leaves is not None and step in self.control.leaves and step not in self.kept:
+            self.kept[step] = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def leave(self, ending: Snapshot) -> None:
+        """Hands over what other runs start from, at the end."""
+        if self.control.leaves is not None and ending.ending != "diverged":
+            self._keep()
+            self.control.left(Estate(self.kept, self.model.state_dict(), masks_of(self.model), self.progress.step))
 
     def _save(self) -> None:
         if self.control.checkpoints is not None:
@@ -275,6 +324,8 @@ class Training:
             tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
             tensors |= {f"initial/{name}": value for name, value in self.initial.items()}
             tensors |= {f"column/{name}": torch.from_numpy(column) for name, column in self.columns.items()}
+            tensors |= {f"tested/{name}": torch.from_numpy(column) for name, column in self.tested.items()}
+            tensors |= {f"kept/{at}/{name}": value for at, kept in self.kept.items() for name, value in kept.items()}
             tensors |= optimizer_tensors(self.optimizer)
             checkpoint = Checkpoint(tensors, self.progress, list(self.rows), {"facts": facts})
             self.control.checkpoints.save(self.progress.step, checkpoint.to_bytes())
@@ -287,7 +338,13 @@ class Training:
                 checkpoint = Checkpoint.from_bytes(payload)
             except ValueError:
                 continue
-            parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "initial": {}, "column": {}}
+            parts: dict[str, dict[str, torch.Tensor]] = {
+                "model": {},
+                "initial": {},
+                "column": {},
+                "tested": {},
+                "kept": {},
+            }
             for name, tensor in checkpoint.tensors.items():
                 kind, _, rest = name.partition("/")
                 if kind in parts:
@@ -296,6 +353,10 @@ class Training:
             for name, tensor in parts["initial"].items():
                 self.initial[name].copy_(tensor)
             self.columns = {name: tensor.numpy() for name, tensor in parts["column"].items()}
+            self.tested = {name: tensor.numpy() for name, tensor in parts["tested"].items()}
+            for name, tensor in parts["kept"].items():
+                step, _, rest = name.partition("/")
+                self.kept.setdefault(int(step), {})[rest] = tensor
             restore_optimizer(self.optimizer, checkpoint.tensors)
             self.progress, self.rows = checkpoint.progress, list(checkpoint.rows)
             self.steps_to_fit, self.epochs_to_fit, self.seconds_before = checkpoint.extra["facts"]
@@ -323,6 +384,7 @@ class Training:
             tested={} if status is Status.DIVERGED else self.tested,
             provenance={
                 **provenance(self.spec),
+                **_what_refuses_gradients(self.model),
                 "seconds": round(self.seconds_before + seconds, 3),
                 "nondeterministic": sorted(set(nondeterministic)),
                 **self.way,
@@ -342,12 +404,17 @@ class Training:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trainable_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
         }
+        if self.spec.start is not None:
+            left, whole = remaining(self.model)
+            numbers |= {"remaining_weights": left, "remaining_fraction": left / max(whole, 1)}
         if self.diverged_step is not None:
             numbers["diverged_step"] = self.diverged_step
         return numbers
 
     def example_columns(self, train_split: Dataset) -> dict[str, Any]:
         """One entry per training example: what it is, what was predicted at the end, what measures kept of it."""
+        if not self.spec.measures.example_columns:
+            return {}
         columns = example_facts(train_split)
         if self.predictions is not None:
             columns["prediction"] = self.predictions.cpu().numpy()
@@ -406,6 +473,12 @@ def example_facts(train_split: Dataset) -> dict[str, Any]:
         "original_label": train_split.original_labels,
         "changed": train_split.changed,
     }
+
+
+def _what_refuses_gradients(model: nn.Module) -> dict[str, int]:
+    """How many layers normalise by the statistics of a batch: with them no example has a gradient of its own."""
+    count = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return {"batch_normalisations": count} if count else {}
 
 
 def _gradient_rows(spec: RunSpec, examples: int) -> torch.Tensor:

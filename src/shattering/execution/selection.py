@@ -100,6 +100,15 @@ def _left_out(splits: Splits, train: Dataset, test: Dataset, spec: RunSpec) -> D
             f"data.tested_on={spec.data.tested_on} needs training examples that are left out; set data.train_size "
             f"below {len(splits.train)}.",
         )
+    wanted = spec.data.left_out_size
+    if wanted is not None:
+        if wanted > len(rest):
+            raise SpecError(
+                "left-out-too-large",
+                f"data.left_out_size={wanted} and only {len(rest)} training examples are left out; lower one of them.",
+            )
+        order = Stream(spec.seed_of("subset"), "subset").permutation(len(splits.train))
+        rest = np.sort(order[np.isin(order, rest)][:wanted])
     if splits.train.files is not None:
         raise SpecError(
             "left-out-streamed",

@@ -18,6 +18,7 @@ from shattering.execution.local import run_jobs
 from shattering.execution.plan import Planned, ask, learner_bytes, processors
 from shattering.execution.progress import Display
 from shattering.execution.signals import StopRequest, stop_on_signals
+from shattering.execution.start import with_debtors
 from shattering.execution.ways import Ways
 from shattering.store.store import Store
 
@@ -108,8 +109,9 @@ def run_missing(
 
     ``more`` is asked for further runs whenever all have ended, until it has none; the same workers take them.
     """
-    missing = store.missing(planned.plan.digests)
-    with Display(planned.plan, missing, planned.expected_cost, quiet=quiet) as display:
+    plan = planned.plan
+    missing = with_debtors(plan.specs, plan.digests, store.missing(plan.digests), store)
+    with Display(plan, missing, planned.expected_cost, quiet=quiet) as display:
         if not missing:
             return 0
         driver = Driver(planned, store, missing, keep_weights, display, stop, more, measure=carry_out is None)

@@ -31,6 +31,7 @@ from shattering.execution.plan import (
     resolved,
     resolved_corruption,
     resolved_model,
+    resolved_training,
     with_sources,
 )
 from shattering.execution.study import Outcome, run_missing
@@ -87,6 +88,12 @@ def plan_sweep(
     request = Request(sweep.scale, splits.facts, sweep.seeds if own_seeds else 1, sweep.models, device)
     bases = _bases(sweep, study, request)
     _require_size(sweep, axes, len(bases), yes)
+    if any(base.start is not None for base in bases):
+        raise SpecError(
+            "sweep-start",
+            f"The study {sweep.study} starts runs from the weights of others, which a sweep cannot vary; use "
+            f"`shattering run {sweep.study}` with --set, --seeds and --models.",
+        )
     selecting = any(base.selection is not None for base in bases)
     if selecting and sweep.decides:
         raise SpecError(
@@ -100,7 +107,8 @@ def plan_sweep(
     named = _representatives(bases, axes, request, ("model.name",))
     users = {spec.model.name: spec for spec in named if ":" in spec.model.name}
     checked = with_sources(replace(planned, plan=replace(plan, specs=tuple(users.values()))))
-    sources = {spec.model.name: spec.model.source for spec in checked.plan.specs}
+    found = {"source", "returns"}
+    sources = {spec.model.name: spec.model.model_dump(include=found) for spec in checked.plan.specs}
     joint = (*JOINT, "training", "measures") if _has_learner(bases, axes) else JOINT
     list(_representatives(bases, axes, request, joint))
     require_feasible(splits, list(_representatives(bases, axes, request, FEASIBLE)))
@@ -265,7 +273,7 @@ def _resolved(base: RunSpec, changes: Mapping[str, Any], request: Request) -> Ru
 
 
 def _one_by_one(
-    bases: Sequence[RunSpec], axes: tuple[Axis, ...], request: Request, sources: Mapping[str, str | None]
+    bases: Sequence[RunSpec], axes: tuple[Axis, ...], request: Request, sources: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, RunSpec]:
     """Runs that have parents, with them."""
     found: dict[str, RunSpec] = {}
@@ -276,17 +284,17 @@ def _one_by_one(
     return found
 
 
-def _sourced(spec: RunSpec, sources: Mapping[str, str | None]) -> RunSpec:
+def _sourced(spec: RunSpec, sources: Mapping[str, Mapping[str, Any]]) -> RunSpec:
     changes: dict[str, Any] = {}
-    if sources.get(spec.model.name) is not None:
-        changes["model"] = spec.model.model_copy(update={"source": sources[spec.model.name]})
+    if spec.model.name in sources:
+        changes["model"] = spec.model.model_copy(update=sources[spec.model.name])
     if spec.selection is not None:
         parent = _sourced(spec.selection.parent, sources)
         changes["selection"] = spec.selection.model_copy(update={"parent": parent})
     return spec.model_copy(update=changes)
 
 
-def _block(base: RunSpec, axes: tuple[Axis, ...], request: Request, sources: Mapping[str, str | None]) -> Block:
+def _block(base: RunSpec, axes: tuple[Axis, ...], request: Request, sources: Mapping[str, Mapping[str, Any]]) -> Block:
     """All combinations of the axes on one base, part by part."""
     parts = []
     for name, content in base.model_dump().items():
@@ -311,7 +319,7 @@ def _block(base: RunSpec, axes: tuple[Axis, ...], request: Request, sources: Map
 
 
 def _part_text(
-    name: str, content: Any, changes: Mapping[str, Any], request: Request, sources: Mapping[str, str | None]
+    name: str, content: Any, changes: Mapping[str, Any], request: Request, sources: Mapping[str, Mapping[str, Any]]
 ) -> str:
     """One part of a spec with changes within it, checked and resolved, as the digest has it."""
     if name == "seed" and isinstance(seed := changes.get(""), int):  # quick, as there may be very many
@@ -325,8 +333,10 @@ def _part_text(
         if ":" in part.name:
             part = part.model_copy(update={"fields": {key: typed(value) for key, value in part.fields.items()}})
         part = resolved_model(part)
-        if sources.get(part.name) is not None:
-            part = part.model_copy(update={"source": sources[part.name]})
+        if part.name in sources:
+            part = part.model_copy(update=sources[part.name])
+    if name == "training":
+        part = resolved_training(part)
     if name == "data":
         part = part.model_copy(update={"name": request.data.name, "fingerprint": request.data.fingerprint})
     tree = part.model_dump(mode="json", exclude_defaults=True) if isinstance(part, BaseModel) else part

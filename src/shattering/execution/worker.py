@@ -84,14 +84,9 @@ def carry_out(
             streamed = RunSpec.from_json(job.spec).data.image_size is not None
             splits = _splits(job.data, job.data_dir, job.fingerprint, streamed)
         alive()
-        match job.kind:
-            case "check":
-                return Answered(job.key, _check(job, splits))
-            case "time":
-                return Answered(job.key, _time(job, splits))
-            case "calibrate":
-                return Answered(job.key, _calibrate(job, splits))
-        return _run(job, splits, alive, stopped, tell)
+        if job.kind == "run":
+            return _run(job, splits, alive, stopped, tell)
+        return Answered(job.key, _answer(job, splits))
     except Stopped:
         return Interrupted(job.key)
     except ShatteringError as error:
@@ -135,6 +130,7 @@ def _run(
     from shattering.execution.simulate import simulate
     from shattering.learners.registry import is_learner
     from shattering.simulations.registry import is_simulation
+    from shattering.training.estate import Estate
 
     checkpoints = None
     if job.store is not None:
@@ -142,6 +138,7 @@ def _run(
 
         checkpoints = Store.beside(job.store).checkpoints(job.key)
     told = 0.0
+    left: list[bytes] = []
 
     def saw(row: Any) -> None:
         nonlocal told
@@ -162,6 +159,9 @@ def _run(
         checkpoint_seconds=float(os.environ.get("SHATTERING_CHECKPOINT_SECONDS", "20")),
         pieces=checkpoints,
         way=job.way,
+        start=None if job.start is None else Estate.from_bytes(job.start),
+        leaves=job.leaves,
+        left=lambda estate: left.append(estate.to_bytes()),
     )
     spec = RunSpec.from_json(job.spec)
     if is_learner(spec.model.name):
@@ -174,7 +174,7 @@ def _run(
         from safetensors.torch import save
 
         weights = save({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()})
-    return Ended(job.key, record, weights)
+    return Ended(job.key, record, weights, left[0] if left else None)
 
 
 def _fit(job: Job, spec: RunSpec, splits: Any, control: Any) -> Message:
@@ -201,6 +201,24 @@ def _splits(data: str, data_dir: Path | None, fingerprint: str, streamed: bool) 
             f"{fingerprint[:12]}); restore them, or run into a new --out.",
         )
     return splits
+
+
+def _answer(job: Job, splits: Any) -> Any:
+    from shattering.models.process_globals import restored_globals
+
+    with restored_globals([]):  # what a user's code alters must not reach the next job
+        match job.kind:
+            case "check":
+                return _check(job, splits)
+            case "time":
+                return _time(job, splits)
+            case "audit":
+                from shattering.execution.trained import look_at_subject
+
+                return look_at_subject(RunSpec.from_json(job.spec), splits, job.weights)
+            case "calibrate":
+                return _calibrate(job, splits)
+    raise ValueError(f"there is no job of kind {job.kind!r}")
 
 
 def _check(job: Job, splits: Any) -> Any:

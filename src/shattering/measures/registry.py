@@ -25,6 +25,10 @@ def _no_ranks() -> tuple[torch.Tensor, torch.Tensor]:
     raise ShatteringError("probe-without-ranks", "This probe does not know the ranks of the labels; give it `ranks`.")
 
 
+def _no_inputs(rows: torch.Tensor) -> torch.Tensor:
+    raise ShatteringError("probe-without-inputs", "This probe does not know inputs of test examples; give them.")
+
+
 def _no_outputs(split: str) -> torch.Tensor:
     raise ShatteringError("probe-without-outputs", f"This probe does not know outputs on the {split} set; give them.")
 
@@ -49,9 +53,11 @@ class Probe:
         seed_of: the seed of a stream.
         evaluate_train, evaluate_test: give losses (float64 ``[n]``) and predictions (int64 ``[n]``) over a split, in
             evaluation mode; called at most once a probe.
+        test_inputs_of: model-ready inputs of test rows.
         outputs_on: outputs on the ``"train"`` or the ``"test"`` set, float32 ``[n, k]``, in evaluation mode.
         test_indices: int64 ``[n_test]``, where each test example stands in the split that it comes from.
         left_out: the first so many test examples are training examples that were left out of the training subset.
+        parent_final: parameters and buffers of the run that this one started from, at its end; none where it did not.
         ranks: gives int64 ``[n]`` and ``[n_test]``: how many classes have a larger output than the label, on the
             training and on the test set, in evaluation mode.
     """
@@ -71,9 +77,11 @@ class Probe:
     sums_over: Callable[[torch.Tensor], GradientSums]
     seed_of: Callable[[str], int]
     ranks: Callable[[], tuple[torch.Tensor, torch.Tensor]] = _no_ranks
+    test_inputs_of: Callable[[torch.Tensor], torch.Tensor] = _no_inputs
     outputs_on: Callable[[Literal["train", "test"]], torch.Tensor] = _no_outputs
     test_indices: torch.Tensor | None = None
     left_out: int = 0
+    parent_final: Mapping[str, torch.Tensor] | None = None
 
     @cached_property
     def train(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,7 +151,10 @@ class MeasureEntry:
         function: the measure itself; one of per-example columns has no numbers of its own.
         fold: for per-example columns, what turns the columns so far and a probe into the columns now.
         tested: gives columns with one entry per test example, at the end of a run; none for other measures.
+        tested_fold: for columns of test examples that follow the run, what turns those so far and a probe into those
+            now.
         gradient_passes: how many passes of forward and backward over the gradient examples it costs; for estimates.
+        at_end: whether it is taken at the last snapshot alone.
     """
 
     name: str
@@ -153,22 +164,25 @@ class MeasureEntry:
     function: MeasureFunction
     fold: FoldFunction | None = None
     tested: TestedFunction | None = None
+    tested_fold: FoldFunction | None = None
     gradient_passes: float = 0.0
+    at_end: bool = False
 
 
 measures: Registry[MeasureEntry] = Registry("measure", "shattering.measures")
 
 
 def measure(
-    *, units: Units, paper: str = "", gradient_passes: float = 0.0
+    *, units: Units, paper: str = "", gradient_passes: float = 0.0, at_end: bool = False
 ) -> Callable[[MeasureFunction], MeasureFunction]:
     """Registers a measure under its function's name; a missing docstring or unit is refused.
 
     A unit's key that ends in ``*`` stands for every number whose name begins so: ``m_coherence/*``, one for each layer.
+    One that is taken ``at_end`` alone has its numbers in the last row only.
     """
 
     def register(function: MeasureFunction) -> MeasureFunction:
-        _add(function, units, paper, function, gradient_passes=gradient_passes)
+        _add(function, units, paper, function, gradient_passes=gradient_passes, at_end=at_end)
         return function
 
     return register
@@ -196,6 +210,18 @@ def tested_measure(*, units: Units, paper: str = "") -> Callable[[TestedFunction
 
     def register(function: TestedFunction) -> TestedFunction:
         _add(function, units, paper, lambda probe: {}, tested=function)
+        return function
+
+    return register
+
+
+def tested_fold(*, units: Units, paper: str = "") -> Callable[[FoldFunction], FoldFunction]:
+    """Registers a measure of single test examples that follows the run: a fold over the snapshots, as `example_measure`
+    is for training examples; the last columns stand in the record beside those of `tested_measure`.
+    """
+
+    def register(function: FoldFunction) -> FoldFunction:
+        _add(function, units, paper, lambda probe: {}, tested_fold=function)
         return function
 
     return register

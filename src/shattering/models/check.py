@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,8 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shattering.core.errors import ModelError
+from shattering.core.spec import BatchPart
+from shattering.models.adapted import adapt, logits_of
+from shattering.models.named import told
 from shattering.models.process_globals import restored_globals
-from shattering.models.user import construct, materialise, told
+from shattering.models.user import construct, materialise
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 CHECK_SEED = 0x5A7733
 """Seeds the networks built here; an unlikely choice for the user's code, so that a re-seeding is noticed."""
@@ -30,16 +35,26 @@ class ModelFacts:
         trainable: those that are trained.
         deterministic: whether two forward passes in evaluation mode gave the same bits.
         notes: what is allowed but worth recording, a sentence each.
+        structured: whether it returns something that holds its logits, see `adapted.logits_of`.
+        outputs: of the inputs in evaluation mode, ``[n, k]``.
     """
 
     parameters: int
     trainable: int
     deterministic: bool
     notes: tuple[str, ...]
+    structured: bool = False
+    outputs: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 def check_model(
-    model: nn.Module | str, inputs: Tensor, num_classes: int, *, fields: dict[str, Any] | None = None
+    model: nn.Module | str,
+    inputs: Tensor,
+    num_classes: int,
+    *,
+    fields: dict[str, Any] | None = None,
+    batch: Sequence[BatchPart] = (),
+    loss: Loss | None = None,
 ) -> ModelFacts:
     """Builds, calls and differentiates a network once and compares what it does with what training relies on.
 
@@ -51,6 +66,8 @@ def check_model(
         inputs: a few prepared examples ``[n, c, h, w]`` or ``[n, features]``, n ≥ 2.
         num_classes: number of classes, the least number of outputs.
         fields: the factory's own fields.
+        batch: the network's arguments that a row of ``inputs`` holds; empty: the row is its input.
+        loss: of (outputs, labels), per example; none: cross-entropy. With another, one output will do for two classes.
 
     Raises:
         ModelError: the first way found in which the network is unfit.
@@ -58,9 +75,9 @@ def check_model(
     notes: list[str] = []
     with _seeded(), restored_globals(notes):
         if isinstance(model, str):
-            network = _built(model, fields or {}, inputs, num_classes, notes)
+            network = _built(model, fields or {}, inputs, num_classes, tuple(batch), notes)
         else:
-            network = _copied(model)
+            network = adapt(_copied(model), batch)
             if materialise(network, inputs):
                 notes.append("Parameters without a shape (lazy layers) get theirs from a forward pass.")
         network.to(inputs.device)
@@ -68,11 +85,16 @@ def check_model(
             network.double()
         _check_parameters(network, notes)
         _check_modes(network)
-        deterministic = _check_evaluation(network, inputs, num_classes, notes)
-        _check_training(network, inputs, num_classes, notes)
+        structured = not batch and _structured(network, inputs)
+        if structured:
+            adapt(network, structured=True)
+        least = 1 if loss is not None and num_classes == 2 else num_classes
+        outputs, deterministic = _check_evaluation(network, inputs, num_classes, least, notes)
+        _check_training(network, inputs, num_classes, least, loss, notes)
         parameters = [parameter.numel() for parameter in network.parameters()]
         trainable = [parameter.numel() for parameter in network.parameters() if parameter.requires_grad]
-    return ModelFacts(sum(parameters), sum(trainable), deterministic, tuple(dict.fromkeys(notes)))
+    told_once = tuple(dict.fromkeys(notes))
+    return ModelFacts(sum(parameters), sum(trainable), deterministic, told_once, structured, outputs)
 
 
 @contextmanager
@@ -82,11 +104,18 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-def _built(name: str, fields: dict[str, Any], inputs: Tensor, num_classes: int, notes: list[str]) -> nn.Module:
+def _built(
+    name: str,
+    fields: dict[str, Any],
+    inputs: Tensor,
+    num_classes: int,
+    batch: tuple[BatchPart, ...],
+    notes: list[str],
+) -> nn.Module:
     networks = []
     for _ in range(2):
         torch.manual_seed(CHECK_SEED)
-        network, remarks = construct(name, fields, tuple(inputs.shape[1:]), num_classes)
+        network, remarks = construct(name, fields, tuple(inputs.shape[1:]), num_classes, batch=batch)
         networks.append(network)
         notes += remarks
     first, second = networks
@@ -98,7 +127,12 @@ def _built(name: str, fields: dict[str, Any], inputs: Tensor, num_classes: int, 
         )
     if _changed(_values(first.named_parameters()), second.named_parameters()):
         notes.append("The initial weights differ between two builds with the same seed: runs cannot be repeated.")
-    if not _pickles(first):
+    if any(kind.__name__ == "LightningModule" for kind in type(first).__mro__):
+        notes.append(
+            "A LightningModule is trained through its forward, by this program's loop with the run's own optimizer and "
+            "loss; its training_step and configure_optimizers are not used."
+        )
+    if not batch and not _pickles(first):
         notes.append("The network cannot be pickled; workers build it from its name.")
     return first
 
@@ -165,14 +199,23 @@ def _check_modes(network: nn.Module) -> None:
             )
 
 
-def _check_evaluation(network: nn.Module, inputs: Tensor, num_classes: int, notes: list[str]) -> bool:
+def _structured(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether the network returns no tensor, but something that holds its logits."""
+    with torch.no_grad():
+        outputs = _forward(network, inputs)
+    return not isinstance(outputs, Tensor) and isinstance(logits_of(outputs), Tensor)
+
+
+def _check_evaluation(
+    network: nn.Module, inputs: Tensor, num_classes: int, least: int, notes: list[str]
+) -> tuple[Tensor, bool]:
     buffers, parameters = _values(network.named_buffers()), _values(network.named_parameters())
     with torch.no_grad():
         first = _forward(network, inputs)
-        _check_output(first, len(inputs), num_classes)
+        _check_output(first, len(inputs), num_classes, least)
         second = _forward(network, inputs)
         fewer = max(1, len(inputs) // 2)
-        _check_output(_forward(network, inputs[:fewer]), fewer, num_classes)
+        _check_output(_forward(network, inputs[:fewer]), fewer, num_classes, least)
     changed = _changed(buffers, network.named_buffers())
     if changed:
         raise ModelError(
@@ -185,20 +228,23 @@ def _check_evaluation(network: nn.Module, inputs: Tensor, num_classes: int, note
         notes.append(f"The network has {first.shape[1]} outputs for {num_classes} classes.")
     if not torch.equal(first, second):
         notes.append("Nondeterministic: two forward passes in evaluation mode on the same inputs differ.")
-        return False
-    return True
+        return first, False
+    return first, True
 
 
-def _check_training(network: nn.Module, inputs: Tensor, num_classes: int, notes: list[str]) -> None:
+def _check_training(
+    network: nn.Module, inputs: Tensor, num_classes: int, least: int, loss_of: Loss | None, notes: list[str]
+) -> None:
     network.train()
     network.zero_grad(set_to_none=True)
     parameters = _values(network.named_parameters())
     with torch.enable_grad():
         outputs = _forward(network, inputs)
-        _check_output(outputs, len(inputs), num_classes)
+        _check_output(outputs, len(inputs), num_classes, least)
         _refuse_changed(parameters, network)
         labels = torch.arange(len(inputs), device=outputs.device) % num_classes
-        loss = F.cross_entropy(outputs, labels)
+        with told("loss-failed", "Calling the loss failed"):
+            loss = F.cross_entropy(outputs, labels) if loss_of is None else loss_of(outputs, labels).mean()
         detached = ModelError(
             "model-output-detached",
             "The loss does not depend on any trainable parameter as far as autograd can tell; "
@@ -233,11 +279,12 @@ def _forward(network: nn.Module, inputs: Tensor) -> Any:
     return outputs
 
 
-def _check_output(outputs: Any, examples: int, num_classes: int) -> None:
+def _check_output(outputs: Any, examples: int, num_classes: int, least: int) -> None:
     if not isinstance(outputs, Tensor):
         raise ModelError(
             "model-output-type",
-            f"The network returns a {type(outputs).__name__} where one tensor of logits is wanted; return that tensor.",
+            f"The network returns a {type(outputs).__name__} where one tensor of logits is wanted; return that tensor, "
+            "or a tuple that begins with it, or an object or dict with `logits`.",
         )
     if outputs.dtype not in (torch.float32, torch.float64):
         raise ModelError(
@@ -250,7 +297,7 @@ def _check_output(outputs: Any, examples: int, num_classes: int) -> None:
             f"The outputs have the shape {list(outputs.shape)} for {examples} inputs where "
             f"[{examples}, {num_classes}] is wanted; return one row of logits for each example.",
         )
-    if outputs.shape[1] < num_classes:
+    if outputs.shape[1] < least:
         raise ModelError(
             "model-too-few-logits",
             f"The network has {outputs.shape[1]} outputs for {num_classes} classes; widen its last layer.",

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from shattering.models.initialisation import he_normal, xavier_uniform
-from shattering.models.registry import Width, model
+from shattering.models.registry import Probability, Width, model
 
 
 @model(
@@ -23,6 +23,7 @@ def mlp(
     depth: Width = 1,
     width: Width = 2048,
     initialisation: Literal["he", "xavier"] = "xavier",
+    dropout: Probability = 0.0,
 ) -> nn.Module:
     """Hidden ReLU layers of equal width, then a linear layer, all with biases.
 
@@ -36,11 +37,14 @@ def mlp(
         width: units in each.
         initialisation: ``xavier``, as in the papers, by Glorot & Bengio (2010), the output layer included; ``he``: by
             He et al. (2015), the output layer near zero, as the project's other networks.
+        dropout: probability that a hidden unit is dropped in training; the papers use none.
     """
     inputs = math.prod(input_shape)
     layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
     for number in range(1, depth + 1):
         layers |= {f"hidden{number}": nn.Linear(inputs, width), f"relu{number}": nn.ReLU()}
+        if dropout > 0:
+            layers[f"dropout{number}"] = nn.Dropout(dropout)
         inputs = width
     output = nn.Linear(inputs, num_classes)
     network = nn.Sequential(OrderedDict(layers, output=output))

@@ -19,7 +19,7 @@ from shattering.core.spec import RunSpec
 from shattering.core.study import PROVENANCE
 from shattering.report.charts import Chart, draw, runtime, to_png, to_svg
 from shattering.report.evidence import Evidence, gather
-from shattering.report.settings import corruption_text, model_text, selection_text, settings
+from shattering.report.settings import corruption_text, model_text, selection_text, settings, start_text
 from shattering.report.summary import REPORT_FILE, seeds_behind, summary_of
 from shattering.report.words import STATUSES, VERDICTS, half_width, interval, number, published, seeds_text, spent
 from shattering.store.store import Store
@@ -92,12 +92,13 @@ def make_picture(chart: Chart, folder: Path) -> Picture:
     return Picture(chart, _script_safe(chart.spec), svg, tuple(links), problem)
 
 
-def render_page(template: str, pictures: list[Picture], **values: Any) -> str:
+def render_page(template: str, pictures: list[Picture], *, own_scripts: tuple[str, ...] = (), **values: Any) -> str:
     """A self-contained page: the folder's style and scripts within, its charts, and a policy that lets nothing else in.
 
     Args:
         template: name of a template in this folder; it gets ``policy``, ``style``, ``scripts`` and ``pictures``.
-        pictures: the charts; scripts come along only where there are some.
+        pictures: the charts; the scripts that draw them come along only where there are some.
+        own_scripts: further scripts of this folder.
         values: what else the template asks for; escaped where it is text.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -113,7 +114,10 @@ def render_page(template: str, pictures: list[Picture], **values: Any) -> str:
     )
     own = files("shattering.report")
     style = own.joinpath("report.css").read_text(encoding="utf-8")
-    scripts = [runtime(), own.joinpath("charts.js").read_text(encoding="utf-8")] if pictures else []
+    scripts = [runtime()] if pictures else []
+    scripts += [
+        own.joinpath(name).read_text(encoding="utf-8") for name in (*(["charts.js"] if pictures else []), *own_scripts)
+    ]
     return environment.get_template(template).render(
         policy=content_policy(scripts, style),
         style=Markup(style),
@@ -250,8 +254,10 @@ def _runs(evidence: Evidence) -> list[tuple[str, str, str, int, str]]:
 
 
 def _data_text(spec: RunSpec) -> str:
-    """What a run was trained on: the corruption, and the selection where there is one."""
-    return corruption_text(spec) + ("" if spec.selection is None else f"; {selection_text(spec)}")
+    """What a run was trained on: the corruption, and the selection and the start where there are any."""
+    told = [corruption_text(spec)]
+    told += [] if spec.selection is None else [selection_text(spec)]
+    return "; ".join(told if spec.start is None else [*told, start_text(spec)])
 
 
 def _is_picture(example: dict[str, Any]) -> bool:

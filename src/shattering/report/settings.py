@@ -43,10 +43,13 @@ def settings(plan: Plan) -> Settings:
         groups.setdefault(json.dumps(_used(spec), sort_keys=True), []).append(spec)
     used = {key: _used(specs[0]) for key, specs in groups.items()}
     fields = list(dict.fromkeys(name for values in used.values() for name in values))
-    varying = [name for name in fields if name in ("model", "corruption") or len({v[name] for v in used.values()}) > 1]
+    varying = [
+        name for name in fields if name in ("model", "corruption") or len({v.get(name) for v in used.values()}) > 1
+    ]
     common = tuple((name, next(iter(used.values()))[name]) for name in fields if name not in varying)
     rows = tuple(
-        (*(used[key][name] for name in varying), _seeds(specs), str(len(specs))) for key, specs in groups.items()
+        (*(used[key].get(name, "none") for name in varying), _seeds(specs), str(len(specs)))
+        for key, specs in groups.items()
     )
     return Settings(common, (*varying, "seeds", "runs"), rows)
 
@@ -67,6 +70,16 @@ def selection_text(spec: RunSpec) -> str:
     return "none" if chosen is None else chosen_text(chosen.part, chosen.column, chosen.fraction, chosen.held_out)
 
 
+def start_text(spec: RunSpec) -> str:
+    """Which weights of which run a run began with, back to the first; none where its own were drawn."""
+    start = spec.start
+    if start is None:
+        return "none"
+    when = "the end" if start.step is None else f"step {start.step}"
+    before = "" if start.parent.start is None else f", which began with: {start_text(start.parent)}"
+    return f"{with_fields(start.transform, start.fields)} from {when} of {start.parent.digest[:8]}{before}"
+
+
 def chosen_text(part: str, column: str, fraction: float, held_out: float) -> str:
     """Which examples of a parent run a selection takes."""
     which = "a random" if part == "random" else f"the {part}"
@@ -83,7 +96,9 @@ def _used(spec: RunSpec) -> dict[str, str]:
     """Every field that tells runs apart, seeds aside, as text; one that has no effect says so."""
     values: dict[str, str] = {"model": model_text(spec), "corruption": corruption_text(spec)}
     values["selection"] = selection_text(spec)
-    for group, part in spec.model_dump(mode="json", exclude={"selection"}).items():
+    if spec.start is not None:
+        values["start"] = _round_text(spec)
+    for group, part in spec.model_dump(mode="json", exclude={"selection", "start"}).items():
         if not isinstance(part, dict) or group == "stream_seeds":
             continue
         for name, value in part.items():
@@ -98,6 +113,17 @@ def _used(spec: RunSpec) -> dict[str, str]:
     if training.gradient != "winsorized":
         values["training.winsorize"] = UNUSED
     return values
+
+
+def _round_text(spec: RunSpec) -> str:
+    """How a run began, told without the names of runs, so that runs that differ by their seeds alone are alike."""
+    start, rounds = spec.start, 1
+    assert start is not None
+    parent = start.parent
+    while parent.start is not None:
+        parent, rounds = parent.start.parent, rounds + 1
+    when = "the end" if start.step is None else f"step {start.step}"
+    return f"{with_fields(start.transform, start.fields)} from {when} of another run, {rounds} after the first"
 
 
 def _text(path: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import WATCHED, RunSpec
 from shattering.report.evidence import counts_text
-from shattering.report.settings import chosen_text, corruption_text, model_text, selection_text, with_fields
+from shattering.report.settings import chosen_text, corruption_text, model_text, selection_text, start_text, with_fields
 from shattering.report.terminal import new_table, printed
 from shattering.report.words import STATUSES, percent
 from shattering.store.query import Results
@@ -24,7 +24,7 @@ SHOWN = (
     "pristine_accuracy", "corrupt_accuracy", "m_coherence", "pristine_alpha", "corrupt_alpha", "pristine_share",
 )  # fmt: skip
 """Measured names with a column of their own, where a run has them."""
-UNKNOWN_OF_WATCHED = ("training", "stream_seeds", "selection")
+UNKNOWN_OF_WATCHED = ("training", "stream_seeds", "selection", "start")
 """Parts of the spec that say nothing of a training that was watched, not run."""
 
 
@@ -180,6 +180,7 @@ def describe_run(store: Store, prefix: str) -> dict[str, Any]:
         "status": record.status.value,
         "spec": record.spec.model_dump(mode="json"),
         "selection": selection_text(record.spec),
+        "start": start_text(record.spec),
         "summary": dict(record.summary),
         "rows": [dict(row) for row in record.rows],
         "units": dict(record.units),
@@ -201,7 +202,7 @@ def render_run(described: dict[str, Any]) -> str:
     for title, part in (("error", described["error"] or {}), ("", described["summary"])):
         for name, value in part.items():
             facts.add_row(Text(f"{title} {name}".strip()), Text(_value(value)))
-    spec = described["spec"] | {"selection": described["selection"]}
+    spec = described["spec"] | {"selection": described["selection"], "start": described["start"]}
     if spec["model"]["name"].startswith(WATCHED):
         spec = {group: fields for group, fields in spec.items() if group not in UNKNOWN_OF_WATCHED}
     for group, fields in spec.items():

@@ -54,10 +54,11 @@ def flat_run(spec: dict[str, Any], facts: dict[str, Any], snapshots: int, last: 
 
 
 def flat_spec(spec: dict[str, Any]) -> Flat:
-    """The fields of a spec under dotted names; lists are JSON text, and the run selected from is its name."""
+    """The fields of a spec under dotted names; lists are JSON text, and a run selected or started from is its
+    name."""
     row: Flat = {}
     for name, value in spec.items():
-        if name == "selection" and value is not None:
+        if name in ("selection", "start") and value is not None:
             value = {**value, "parent": _name_of(json.dumps(value["parent"], sort_keys=True))}
         _flatten(name, value, row)
     return row

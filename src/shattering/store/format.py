@@ -17,7 +17,7 @@ from typing import Any
 from shattering.core.errors import SpecError
 from shattering.core.record import Record, Row, Status
 from shattering.core.spec import NUMERICS_VERSION as NUMERICS_VERSION
-from shattering.core.spec import RunSpec
+from shattering.core.spec import RunSpec, StartSpec
 
 SCHEMA_VERSION = 1
 """Layout of the store; a store of a newer one is refused."""
@@ -109,13 +109,15 @@ def verify_file(name: str, data: bytes | None, listed: dict[str, Any]) -> bytes:
 def lean_spec(spec: bytes) -> dict[str, Any]:
     """A spec as `encode_run` writes it without what is at its default, as the run's name is computed from it.
 
-    Nothing is validated, and of a run selected from it is the whole spec that remains: see `is_spec_of`.
+    Nothing is validated, and of a run selected from it is the whole spec that remains: see `is_spec_of`. One started
+    from is written without its defaults.
     """
     lean: dict[str, Any] = {}
     for name, value in json.loads(spec).items():
         usual = _defaults().get(name)
         if value == usual:
             continue
+        usual = usual or _start_defaults() if name == "start" else usual
         if isinstance(value, dict) and usual:
             value = {inner: entry for inner, entry in value.items() if inner not in usual or entry != usual[inner]}
         lean[name] = value
@@ -131,6 +133,11 @@ def is_spec_of(digest: str, lean: dict[str, Any]) -> bool:
 @cache
 def _defaults() -> dict[str, Any]:
     return RunSpec().model_dump(mode="json")
+
+
+@cache
+def _start_defaults() -> dict[str, Any]:
+    return StartSpec(parent=RunSpec()).model_dump(mode="json", exclude={"parent"})
 
 
 def decode_run(digest: str, listed: dict[str, Any], files: Mapping[str, bytes]) -> Record:

@@ -7,6 +7,7 @@ plans/<key>/                plan.json, gallery.json
 ways/<shape>.json           which way of making updates the runs of a shape go
 reports/<key>/              what the report wrote
 checkpoints/<digest>/       of unfinished runs
+estates/<digest>/           weights that runs leave to those that start from them
 locks/<digest>.lock         who computes a run now
 quarantine/                 what was found damaged, with the reason beside it
 index/                      tables of the runs and their snapshots, made from the above, see `shattering.store.index`
@@ -30,6 +31,7 @@ from shattering.core.record import Record, Status
 from shattering.store import flat
 from shattering.store import format as form
 from shattering.store.checkpoints import Checkpoints
+from shattering.store.estates import Estates
 from shattering.store.format import Damage, Foreign
 from shattering.store.index import FILES, Index, Mark
 from shattering.store.leases import Lease, Locks
@@ -279,6 +281,11 @@ class Store:
         folder = self.root / "checkpoints" / _checked(digest)
         return Checkpoints(folder, self.root / "tmp", self._quarantine.take)
 
+    @property
+    def estates(self) -> Estates:
+        """What runs leave to those that start from them."""
+        return Estates(self.root / "estates", self.root / "tmp", self._quarantine.take)
+
     # Plans and reports
 
     def save_plan(self, plan: Plan) -> None:
@@ -333,6 +340,8 @@ class Store:
         for digest in filter(_DIGEST.fullmatch, io.names(self.root / "checkpoints")):
             for _ in self.checkpoints(digest).newest():
                 pass
+        for digest in filter(_DIGEST.fullmatch, io.names(self.root / "estates")):
+            self.estates.verify(digest)
         for plan in self.plans():
             self.gallery(plan)
         return self.problems

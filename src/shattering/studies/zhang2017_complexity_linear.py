@@ -58,7 +58,7 @@ def _spec(request: Request, kind: str, features: int, seed: int) -> RunSpec:
             batch_size=EXAMPLES,
             max_steps=STEPS,
             fit_accuracy=1.0,
-            loss=loss,  # type: ignore[arg-type]
+            loss=loss,
         ),
         compute=ComputeSpec(device=request.device, dtype="float64"),
         measures=MeasureSpec(names=("accuracy",), points_per_decade=0, every_epochs=0),

@@ -12,7 +12,7 @@ from torch import nn
 from shattering.core.errors import SpecError, Stopped
 from shattering.core.spec import RunSpec
 from shattering.training import objective
-from shattering.training.examples import Examples, evaluation_batches
+from shattering.training.examples import Examples, evaluation_batches, torch_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +120,11 @@ def _judged(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, spec: 
     """Loss, prediction and rank of each example as columns, float64 ``[b, 3]``; classes are exact in it."""
     with precision(spec):
         outputs = model(inputs)
+    # A user's loss may hold weights of its own, in the arithmetic of the training.
+    given = outputs.to(torch_dtype(spec)) if objective.is_users(spec.training.loss) else outputs.double()
     outputs = outputs.double()
     found = (
-        objective.losses(outputs, labels, spec.training.loss),
+        objective.losses(given, labels, spec.training.loss),
         objective.predictions(outputs),
         objective.ranks(outputs, labels),
     )

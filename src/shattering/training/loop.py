@@ -74,6 +74,7 @@ def train(
     stepper: Stepper | None = None,
     on_step: Callable[[], None] = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
+    halts_at: frozenset[int] = frozenset(),
 ) -> Iterator[Snapshot]:
     """Trains until the fit criterion is met, the budget is spent, or the loss is not finite.
 
@@ -86,6 +87,7 @@ def train(
         stepper: who makes the updates; none: the plain one.
         on_step: as in `course`.
         should_stop: as in `course`.
+        halts_at: as in `course`.
 
     Yields:
         Snapshots in order of steps; the last one has an ``ending``.
@@ -105,6 +107,7 @@ def train(
         permutation=getattr(stepper, "permutation", _permutation),
         on_step=on_step,
         should_stop=should_stop,
+        halts_at=halts_at,
     )
     with closing(asked):
         while True:
@@ -130,6 +133,7 @@ def course(
     permutation: Permutation = _permutation,
     on_step: Callable[[], None] = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
+    halts_at: frozenset[int] = frozenset(),
 ) -> Generator[Snapshot | Wanted, Advanced | None, None]:
     """The course of a training: what it wants to be updated next, and what there is to see.
 
@@ -152,6 +156,7 @@ def course(
         on_step: called before updates, where everything is whole (on a GPU before the first of an epoch,
             and before one in eight where images come from the disk); it may save a checkpoint, or raise to stop.
         should_stop: asked between the batches of an evaluation.
+        halts_at: steps after which ``on_step`` is called whatever else there is to see.
 
     Yields:
         Snapshots in order of steps, the last one with an ``ending``; and `Wanted` updates, each to be answered with
@@ -171,7 +176,11 @@ def course(
 
     def halts(step: int) -> bool:
         """Whether there is something to look at after so many updates, wherever in the epoch."""
-        return step == spec.training.max_steps or is_snapshot(spec.measures, logarithmic, step, epoch_steps)
+        return (
+            step == spec.training.max_steps
+            or step in halts_at
+            or is_snapshot(spec.measures, logarithmic, step, epoch_steps)
+        )
 
     model.train()
     while True:

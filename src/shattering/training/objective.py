@@ -6,9 +6,15 @@ import torch
 from torch.nn import functional
 
 from shattering.models.auxiliary import WithAuxiliary
+from shattering.training.user_loss import losses_by
 
 Outputs = torch.Tensor | WithAuxiliary
 """What a network returns: ``[n, k]``, and in training mode perhaps the same of an auxiliary classifier."""
+
+
+def is_users(loss: str) -> bool:
+    """Whether a loss is not one of ours, so that nothing but calling it is known of it."""
+    return ":" in loss
 
 
 def logits(outputs: Outputs) -> torch.Tensor:
@@ -25,15 +31,17 @@ def losses(outputs: Outputs, labels: torch.Tensor, loss: str) -> torch.Tensor:
     Args:
         outputs: ``[n, k]``.
         labels: int64 ``[n]``.
-        loss: ``cross_entropy`` or ``squared``.
+        loss: ``cross_entropy``, ``squared``, or a user's as ``MODULE:FUNCTION``.
 
     Returns:
-        ``[n]``, at least 0.
+        ``[n]``, at least 0 for our own.
     """
     if isinstance(outputs, WithAuxiliary):
         return losses(outputs.logits, labels, loss) + outputs.weight * losses(outputs.auxiliary, labels, loss)
     if loss == "cross_entropy":
         return functional.cross_entropy(outputs, labels, reduction="none")
+    if is_users(loss):
+        return losses_by(loss, outputs, labels)
     return 0.5 * (outputs - _targets(outputs, labels)).square().sum(dim=1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from shattering.core.spec import MeasureSpec, TrainingSpec
 
 
@@ -15,10 +17,13 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 
 def learning_rate(training: TrainingSpec, step: int, epoch_steps: int) -> float:
-    """The rate of the ``step``-th update, counted from 0."""
-    if training.schedule == "constant":
-        return training.learning_rate
-    return training.learning_rate * training.decay ** (step // (training.decay_steps or epoch_steps))
+    """The rate of the ``step``-th update, from 0: the schedule's, in warm-up (step + 1) / ``warmup_steps`` of it."""
+    rate = training.learning_rate
+    if training.schedule == "exponential":
+        rate *= training.decay ** (step // (training.decay_steps or epoch_steps))
+    elif training.schedule == "inverse_square_root":
+        rate /= math.sqrt(1 + step // (training.decay_steps or epoch_steps))
+    return rate if step >= training.warmup_steps else rate * (step + 1) / training.warmup_steps
 
 
 def log_spaced_steps(measures: MeasureSpec, max_steps: int) -> frozenset[int]:

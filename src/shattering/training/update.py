@@ -20,6 +20,7 @@ from shattering.gradients.robust import (
 from shattering.training import objective
 from shattering.training.evaluation import precision
 from shattering.training.examples import Examples
+from shattering.training.masking import keep_masked
 
 RANKED = ("winsorized", "median")
 """Gradients that need the order of the examples' own."""
@@ -53,7 +54,8 @@ def build_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
         optimizer = torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
     else:
         kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-        optimizer = kind(parameters, lr=rate, weight_decay=decay, fused=True)
+        optimizer = kind(parameters, lr=rate, betas=(0.9, training.beta2), weight_decay=decay, fused=True)
+    keep_masked(optimizer)  # before the rolling median, which remembers what it sees
     if training.gradient == "rolling_median":
         rolling_median(optimizer)
     return optimizer

@@ -276,13 +276,17 @@ class _Sweep:
         weights = self.spool.weights(job.key) if record is not None else None
         if record is None or (job.keep_weights and weights is None):
             return None
-        return Ended(job.key, record, weights if job.keep_weights else None)
+        estate = None if job.leaves is None else self.spool.estates.get(job.key, record.weights_sha256)
+        if job.leaves is not None and estate is None and record.weights_sha256 is not None:
+            return None
+        return Ended(job.key, record, weights if job.keep_weights else None, estate)
 
     def _forget(self, key: str) -> None:
         """Removes what was taken up, but a record only when the driver has it on the disk, which may take a moment."""
         self.taken.add(key)
         with suppress(StoreError):
             for name in [name for name in self.taken if (self.root / "runs" / name).is_dir()]:
+                io.remove(self.spool.root / "estates" / name)
                 io.remove(self.spool.root / "runs" / name)
                 self.taken.remove(name)
             io.remove(self.folder / "said" / _file(key))
@@ -329,11 +333,17 @@ class _Work:
                 looked, stop = time.monotonic(), (folder / "stop").exists()
             return stop
 
+        def leave(message: Ended) -> None:
+            if message.estate is not None and message.record.weights_sha256 is not None:
+                steps = next(job.leaves for job in jobs if job.key == message.key)
+                spool.estates.leave(message.key, steps or (), message.record.weights_sha256, message.estate)
+
         def tell(message: Message) -> None:
             if isinstance(message, Ended):
                 with ExitStack() as stack:
                     lease = spool.lease(message.key)
                     if lease is not None:  # else another task is just writing the same
+                        leave(message)
                         spool.put(message.record, stack.enter_context(lease), message.weights)
             elif isinstance(message, Answered | Broke | Interrupted):
                 _write(folder / "said", message)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from shattering.core.spec import RunSpec
 from shattering.training.examples import Examples
+from shattering.training.masking import MASKED, is_masked
 from shattering.training.steppers.by_hand_layers import chain
 from shattering.training.stepping import Advanced, Wanted
 
@@ -41,6 +42,10 @@ def why_not(model: nn.Module, spec: RunSpec, examples: Examples) -> str | None:
     parameters = list(model.parameters())
     if not parameters or not all(parameter.requires_grad for parameter in parameters):
         return "parameters of the network are frozen"
+    if is_masked(model):
+        return MASKED
+    if ":" in spec.training.loss:
+        return "the loss is the user's own"
     if any(True for _ in model.buffers()):
         return "the network has buffers"
     if any(_changed(module) for module in model.modules()):

@@ -19,6 +19,7 @@ from shattering.core.spec import RunSpec
 from shattering.training.augmentation import draws_of_steps, margins, sent, trained_on
 from shattering.training.examples import Examples, torch_dtype
 from shattering.training.loop import draws_in_forward
+from shattering.training.masking import MASKED, is_masked
 from shattering.training.schedule import steps_per_epoch
 from shattering.training.steppers.captured_graph import NotCaptured, replayable
 from shattering.training.stepping import Advanced, Wanted
@@ -54,6 +55,10 @@ def unrepeatable(model: nn.Module, spec: RunSpec, examples: Examples) -> str | N
     """Why an update of this run is not the same work as the one before, in a clause; none where it is."""
     if ":" in spec.model.name:
         return "a user's network may do in Python what a recording would not repeat"
+    if is_masked(model):
+        return MASKED
+    if ":" in spec.training.loss:
+        return "the loss is the user's own"
     if draws_in_forward(model, spec):
         return "the network draws random numbers, seeded anew at every update"
     if examples.team is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shattering.core.spec import RunSpec
 from shattering.training.examples import Examples
+from shattering.training.masking import MASKED, is_masked
 from shattering.training.stepping import Advanced, Wanted
 
 LARGEST = 2_000_000
@@ -43,6 +44,10 @@ def why_not(model: nn.Module, spec: RunSpec, examples: Examples) -> str | None:
         return "the batches are shared by several processes, or their images are on the disk"
     if training.gradient != "mean" or training.augmentation != "none":
         return "the gradient is not the plain mean, or the batches are augmented"
+    if is_masked(model):
+        return MASKED
+    if ":" in spec.training.loss:
+        return "the loss is the user's own"
     linears = linear_layers(model)
     if linears is None:
         return "the network is not nn.Flatten, then nn.Linear with biases and nn.ReLU between them, and nothing else"

@@ -1,0 +1,1 @@
+"""What becomes of a run's weights when another run starts from them: one file each."""

@@ -1,0 +1,95 @@
+"""The audit's page in Chromium: silent, without a request, its tables sorted and filtered by keyboard."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from audit_demo import audit_of_digits, carried_out_here, made_up_check, named
+from shattering.report.audit import audit_findings
+from shattering.report.audit_html import write_audit
+
+pytestmark = pytest.mark.browser
+HOSTILE = "</script><script>window.gained = 1</script><img src=x onerror='window.gained = 1'>\"'"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as control:
+        running = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module", params=["plain", HOSTILE])
+def path(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("audit") / "store"
+    check = made_up_check(least=1, useful=1, text=request.param)
+    audit = named(carried_out_here(audit_of_digits(out, check), out), request.param)
+    return write_audit(audit, audit_findings(audit))
+
+
+@pytest.mark.parametrize("width", [1200, 480])
+def test_silent_whole_and_alone(path, browser, width) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('.chart svg').length === 1")
+
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert page.evaluate("window.gained") is None
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert page.evaluate("document.images.length") >= 26
+
+
+def test_tables_sort_and_filter_from_the_keyboard(path, browser) -> None:
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    first = "document.querySelector('table.sortable tbody tr:not([hidden]) td').dataset.key"
+    head = page.locator("table.sortable th button").nth(1)
+
+    head.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate(first) == "0"
+    page.keyboard.press("Enter")
+    assert page.evaluate(first) == "19"
+    assert page.locator("table.sortable th").nth(1).get_attribute("aria-sort") == "descending"
+
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    page.locator("input[data-table]").fill("2.71")
+    assert page.locator("table.sortable tbody tr:not([hidden])").count() == 1
+    assert "1 of 20" in (page.locator("[role=status]").text_content() or "")
+
+
+def test_everything_that_reacts_can_be_reached_by_keyboard(path, browser) -> None:
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('.chart svg').length === 1")
+    wanted = page.evaluate("document.querySelectorAll('a[href], button, input, summary, [tabindex=\"0\"]').length")
+
+    reached = set()
+    for _ in range(3 * wanted):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert len(reached) >= wanted
+
+
+def test_the_whole_table_is_printed(path, browser) -> None:
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.emulate_media(media="print")
+
+    assert page.evaluate("getComputedStyle(document.querySelector('.tall')).overflowY") == "visible"
+    assert page.locator(".filter").first.is_hidden()
