@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check browser cluster clean
+.PHONY: run test check browser examples cluster clean
 
 # Install once; again only when what is to be installed has changed.
 $(STAMP): pyproject.toml constraints.txt
@@ -30,6 +30,10 @@ browser: $(STAMP)  ## the report in a real browser; needs Chromium
 cluster: $(STAMP)  ## Ray and submitit on this machine, and local sweeps, killed on the way; about five minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray,slurm]'
 	$(BIN)/python -m pytest -p no:xdist -m slow tests/execution/test_engines_on_clusters.py tests/faults/test_killed_sweep.py
+
+examples: $(STAMP)  ## the worked examples of an audit, and their reports in Chromium; about ten minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lightning,transformers]'
+	$(BIN)/python -m pytest -p no:xdist -m slow tests/test_examples.py
 
 clean:
 	rm -rf $(VENV) runs

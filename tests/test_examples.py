@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +29,32 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def look_at(path: Path, *, pictures: bool) -> None:
+    """The report in Chromium, where there is one: silent, asking for nothing, its tables sorting, its pictures there."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    said: list[str] = []
+    asked: list[str] = []
+    with playwright.sync_playwright() as control:
+        browser = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function("[...document.querySelectorAll('.chart')].every(box => box.querySelector('svg'))")
+        assert said == []
+        assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+        for head in page.locator("table.sortable th button").all()[:3]:
+            head.click()
+            assert head.locator("..").get_attribute("aria-sort") == "ascending"
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert not pictures or page.evaluate("document.images.length") > 0
+        browser.close()
+
+
 def test_every_script_is_listed() -> None:
     assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted(NAMES)
 
@@ -42,6 +69,7 @@ def test_an_example_ends_within_its_budget(name: str, tmp_path: Path) -> None:
     assert "held-out examples" in told or "test examples" in told
     (page,) = (tmp_path / "here" / "audit").rglob("index.html")
     assert page.stat().st_size > 10_000
+    look_at(page, pictures=name == "image_folder")
 
 
 @pytest.mark.slow
@@ -53,6 +81,6 @@ def test_an_example_is_audited_from_the_command_line(name: str, tmp_path: Path) 
     )
     data = run([sys.executable, "-c", writing.format(name), str(EXAMPLES)], tmp_path).strip()
     command = [str(Path(sys.executable).with_name("shattering")), "audit", f"{EXAMPLES / name}.py:build"]
-    command += ["--data", data, "--set", "training.learning_rate=1e-2", "--budget", "2m", "--out", "audit", "--json"]
+    command += ["--data", data, "--set", "training.learning_rate=1e-2", "--budget", "1m", "--out", "audit", "--json"]
     found = json.loads(run(command, tmp_path))
     assert found["runs"]["failed"] == 0 and sum(found["runs"].values()) > 0

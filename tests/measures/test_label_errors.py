@@ -17,6 +17,8 @@ from shattering.measures.label_errors import (
     label_scores,
     likelihood_ratio,
     log_ratio,
+    own_mistakes,
+    rank_odds,
 )
 from shattering.measures.label_noise_rate import expected_precision, noise_rate, rate_error
 
@@ -121,6 +123,36 @@ def test_likelihood_ratios_never_fall_and_are_blind_to_useless_evidence() -> Non
     assert len(np.unique(ratio[known])) <= BINS
     assert np.ptp(ratio) > 10 * np.ptp(likelihood_ratio(useless, doubt)) / 3
     assert (likelihood_ratio(np.full(9, np.nan), np.zeros(9)) == 0).all()
+
+
+def test_rank_odds_are_odd_about_the_median_and_silent_on_what_is_not_known() -> None:
+    odds = rank_odds(np.array([5.0, np.nan, -2.0, 0.0, 0.0, 7e9]))
+
+    # Of five known, the places are 4, 1, twice 2.5, and 5.
+    np.testing.assert_allclose(odds, np.log([7 / 3, 1, 1 / 9, 2 / 3, 2 / 3, 9]))
+    assert (rank_odds(np.full(3, np.nan)) == 0).all()
+
+
+def test_the_value_is_the_channels_where_networks_are_sure_and_the_plain_scores_where_they_are_not() -> None:
+    probabilities, given, _ = planted("uniform", spread=1.0)
+    channels = readings(probabilities, given)
+    own = own_mistakes(channels.lenient)
+    area = np.random.default_rng(7).normal(size=EXAMPLES)
+    area[:5] = np.nan
+    plain = HeldOut(np.arange(EXAMPLES), given, probabilities, np.ones(EXAMPLES))
+    scores = label_scores(plain, channels)
+    rate = min(0.5, max(0.01, channels.middle.rate))
+    lenient, strict = (channel_odds(channel, given, rate) for channel in (channels.lenient, channels.strict))
+    own_label = rank_odds(-probabilities[np.arange(EXAMPLES), given])
+
+    assert 0 < own < 1 - 1 / CLASSES
+    np.testing.assert_allclose(scores.parts["channel"], lenient + (1 - own) ** 2 / 2 * (strict - lenient))
+    np.testing.assert_allclose(scores.value, (1 - own) * scores.parts["channel"] + own * own_label)
+    more = HeldOut(np.arange(EXAMPLES), given, probabilities, np.ones(EXAMPLES), {"margin area": area})
+    with_area = label_scores(more, channels)
+    added = own * (rank_odds(area) + 2 * with_area.parts["margin area"])
+    np.testing.assert_allclose(with_area.value - scores.value, added, atol=1e-12)
+    assert (added[:5] == 0).all()
 
 
 def test_the_error_of_a_certain_rate_is_binomial_and_doubt_enlarges_it() -> None:

@@ -18,6 +18,7 @@ from shattering.corruptions.registry import corruptions
 from shattering.data.dataset import datasets
 from shattering.execution.plan import plan_study
 from shattering.execution.study import run_plan
+from shattering.execution.worker import carry_out
 from shattering.learners.registry import is_learner, learner_fields, learners
 from shattering.measures.registry import measures
 from shattering.models.build import build_model
@@ -234,7 +235,10 @@ def test_smoke_scale_runs_from_plan_to_verdict(name, tmp_path) -> None:
     digests = planned.plan.digests
     assert len(digests) == len(set(digests)) <= 20
 
-    outcome = run_plan(planned, out=tmp_path / "runs", jobs=1, quiet=True)
+    # In this process: a worker's start would take longer than the runs.
+    outcome = run_plan(
+        planned, out=tmp_path / "runs", quiet=True, carry_out=lambda job, listener: carry_out(job, tell=listener.hear)
+    )
 
     records = outcome.store.records(digests)
     counts = Counter(record.status for record in records)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shattering.core.errors import SpecError
 from shattering.core.spec import ComputeSpec, CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
 from shattering.core.study import Paper, Request, Scale, Study, register
-from shattering.simulations.registry import simulated
+from shattering.simulations.registry import is_simulation, simulated
 from shattering.studies.arpit2017_pictures import CLAIMS, FIGURES, INPUTS, answer
 
 NOISE = "partially_corrupted_labels"
@@ -200,6 +200,15 @@ CHOICES = (
     ("dropout", "half of the hidden units of both layers, after a fixed number of updates"),
 )  # fmt: skip
 
+
+def expected_steps(spec: RunSpec) -> int:
+    """A training that stops once it has fitted its examples takes about so many steps, from our records."""
+    if not spec.training.stop_when_fitted or is_simulation(spec.model.name):
+        return spec.training.max_steps
+    each = {"gaussian": 0.27, "true_labels": 0.45}.get(spec.corruption.name, 1.1)
+    return max(1, min(spec.training.max_steps, round(each * (spec.data.train_size or 1000))))
+
+
 study = register(
     Study(
         name="arpit2017-memorisation",
@@ -219,5 +228,6 @@ study = register(
         answer=answer,
         differences=differences,
         choices=CHOICES,
+        expected_steps=expected_steps,
     )
 )
