@@ -30,7 +30,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def look_at(path: Path, *, pictures: bool) -> None:
-    """The report in Chromium, where there is one: silent, asking for nothing, its tables sorting, its pictures there."""
+    """The report in Chromium, where there is one: silent, asking for nothing, tables sorting, pictures there."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")
     if chromium is None:

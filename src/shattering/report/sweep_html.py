@@ -216,7 +216,8 @@ def axis_rows(results: Results) -> list[tuple[str, str, str]]:
 
 def common_rows(results: Results) -> list[tuple[str, str]]:
     """The fields that all runs share."""
-    tree = results.plan.specs[0].model_dump(mode="json", exclude={"selection", "start", "stream_seeds", "version", "seed"})
+    apart = {"selection", "start", "stream_seeds", "version", "seed"}
+    tree = results.plan.specs[0].model_dump(mode="json", exclude=apart)
     rows = []
     for group, part in tree.items():
         for name, value in part.items():
