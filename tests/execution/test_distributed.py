@@ -100,6 +100,29 @@ def test_stopped_killed_and_resumed_two_processes_give_the_same_bits(tmp_path: P
     assert not checkpoints(out)
 
 
+LEAVES = """
+import os
+from pathlib import Path
+from shattering.execution.distributed import _team
+with _team("cpu") as team:
+    threads = lambda: {path.joinpath("comm").read_text().strip() for path in Path("/proc/self/task").iterdir()}
+    import torch._dynamo  # as the first optimiser does
+    team.agree(False)
+    print(*(name for name in threads() if "gloo" in name))
+print(*(name for name in threads() if "gloo" in name))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_thread_of_the_group_outlives_it() -> None:
+    words = ["--standalone", "--nproc-per-node", "1", "--no-python", sys.executable, "-c", LEAVES]
+    told = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words], capture_output=True, text=True, timeout=200
+    )
+    during, after = told.stdout.splitlines()
+    assert "gloo" in during and not after, told.stderr
+
+
 # Refusals, each one sentence
 
 

@@ -258,6 +258,10 @@ def _team(device: str) -> Iterator[Team]:
     import torch
     import torch.distributed as dist
 
+    # Its functions have the group for a default argument, as it is at this moment. Imported later (a first optimiser
+    # does), it would hold the group, whose threads would then outlive it and now and then end the process by SIGABRT.
+    import torch.distributed.nn.functional
+
     from shattering.execution.worker import die_with
     from shattering.training.parallel import Team
 
