@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,30 +29,23 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def look_at(path: Path, *, pictures: bool) -> None:
-    """The report in Chromium, where there is one: silent, asking for nothing, tables sorting, pictures there."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
+def look_at(path: Path, browser: Any, *, pictures: bool) -> None:
+    """The report in Chromium: silent, asking for nothing, tables sorting, pictures there."""
     said: list[str] = []
     asked: list[str] = []
-    with playwright.sync_playwright() as control:
-        browser = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_function("[...document.querySelectorAll('.chart')].every(box => box.querySelector('svg'))")
-        assert said == []
-        assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
-        for head in page.locator("table.sortable th button").all()[:3]:
-            head.click()
-            assert head.locator("..").get_attribute("aria-sort") == "ascending"
-        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-        assert not pictures or page.evaluate("document.images.length") > 0
-        browser.close()
+    page = browser.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("[...document.querySelectorAll('.chart')].every(box => box.querySelector('svg'))")
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    for head in page.locator("table.sortable th button").all()[:3]:
+        head.click()
+        assert head.locator("..").get_attribute("aria-sort") == "ascending"
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert not pictures or page.evaluate("document.images.length") > 0
 
 
 def test_every_script_is_listed() -> None:
@@ -61,7 +54,7 @@ def test_every_script_is_listed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_ends_within_its_budget(name: str, tmp_path: Path) -> None:
+def test_an_example_ends_within_its_budget(name: str, tmp_path: Path, browser: Any) -> None:
     pytest.importorskip(PACKAGES.get(name, "sklearn"))
     began = time.monotonic()
     told = run([sys.executable, str(EXAMPLES / f"{name}.py"), "here"], tmp_path)
@@ -69,7 +62,7 @@ def test_an_example_ends_within_its_budget(name: str, tmp_path: Path) -> None:
     assert "held-out examples" in told or "test examples" in told
     (page,) = (tmp_path / "here" / "audit").rglob("index.html")
     assert page.stat().st_size > 10_000
-    look_at(page, pictures=name == "image_folder")
+    look_at(page, browser, pictures=name == "image_folder")
 
 
 @pytest.mark.slow

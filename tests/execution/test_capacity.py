@@ -253,7 +253,7 @@ def test_the_batch_leaves_room_for_subsets_of_small_data() -> None:
 
 
 def test_memory_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shattering.data.memory.available_bytes", lambda: 10_000_000)
+    monkeypatch.setattr("shattering.execution.study.available_bytes", lambda: 10_000_000)
     with pytest.raises(StoreError) as caught:
         prepare_check("mlp_1x512")
     assert caught.value.identifier == "run-memory"

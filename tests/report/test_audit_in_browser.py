@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from audit_demo import audit_of_digits, carried_out_here, made_up_check, named
@@ -12,18 +10,6 @@ from shattering.report.audit_html import write_audit
 
 pytestmark = pytest.mark.browser
 HOSTILE = "</script><script>window.gained = 1</script><img src=x onerror='window.gained = 1'>\"'"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as control:
-        running = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module", params=["plain", HOSTILE])

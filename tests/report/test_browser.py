@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from report_demo import demo_plan, demo_store
 
@@ -12,18 +10,6 @@ from shattering.report.html import write_report
 
 pytestmark = pytest.mark.browser
 HOSTILE = "</script><script>window.gained = 1</script><img src=x onerror='window.gained = 1'>"
-
-
-@pytest.fixture
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as control:
-        running = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @pytest.mark.parametrize("payload", ["", HOSTILE])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,18 +27,6 @@ base: {data.train_size: 64, data.test_size: 64, model: {name: mlp_1x512, fields:
 grid: {corruption.name: [true_labels, random_labels], training.learning_rate: [0.01, 0.03, 0.1, 0.3]}
 seeds: 25
 """
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as control:
-        running = control.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @contextmanager

@@ -213,6 +213,11 @@ def holds_within(
     return Effect(statement, holds)
 
 
+def in_figures(found: Estimate | None, digits: str = ".2f") -> str:
+    """An estimate's value in figures, by a format; ``not known`` where there is none."""
+    return "not known" if found is None else f"{found.value:{digits}}"
+
+
 def median_of(values: Iterable[float]) -> float | None:
     """The median; none of nothing."""
     found = list(values)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shattering.core.curves import Number, Runs, counted, ended, holds_if
+from shattering.core.curves import Number, Runs, counted, ended, holds_if, holds_within
 from shattering.core.record import Record, Row
 from shattering.core.statistics import mean_interval, proportion_interval
-from shattering.core.study import Claim, Effect, Estimate, Provenance, Records
+from shattering.core.study import Claim, Estimate, Provenance, Records
 
 
 def largest_deviation(
@@ -89,23 +89,8 @@ def agreement(
         provenance=provenance,
         data=data,
         estimate=estimate,
-        effect=stays_below(estimate, f"at most {tolerance:.0%} at every place", bound=tolerance),
+        effect=holds_within(estimate, f"at most {tolerance:.0%} at every place", high=tolerance),
     )
-
-
-def stays_below(estimate_of: Callable[[Records], Estimate | None], statement: str, *, bound: float) -> Effect:
-    """The effect that a number lies below a bound: shown where its whole interval does, not where none of it does.
-
-    In between, and where there is no interval, it cannot be told.
-    """
-
-    def holds(records: Records) -> bool | None:
-        found = estimate_of(records)
-        if found is None or found.low is None or found.high is None:
-            return None
-        return True if found.high <= bound else False if found.low > bound else None
-
-    return Effect(statement, holds)
 
 
 def mostly(
@@ -175,7 +160,7 @@ def below(
     data: str = "drawn",
 ) -> Claim:
     """The claim that a number lies below a bound, its whole interval; the arguments are those of `Claim`."""
-    effect = stays_below(estimate, f"at most {bound:g}", bound=bound)
+    effect = holds_within(estimate, f"at most {bound:g}", high=bound)
     return Claim(source, quantity, None, 0.0, unit, provenance, data, estimate, effect)
 
 

@@ -285,6 +285,14 @@ class Study:
     worked_example: bool = False
 
 
+def refuse_models(request: Request, told: str) -> None:
+    """Raises `SpecError` (``study-own-model``) with what is told, where models were asked for in place of a study's."""
+    if request.models:
+        from shattering.core.errors import SpecError
+
+        raise SpecError("study-own-model", told)
+
+
 studies: Registry[Study] = Registry("study", "shattering.studies")
 
 

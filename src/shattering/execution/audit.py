@@ -115,18 +115,18 @@ class _Course:
                 return ()
             else:
                 following = self._wave({})
-            missing = self._untried(following)
-            if missing:
-                return tuple(missing)
+            untried = self._untried(following)
+            if untried:
+                self.tried |= {spec.digest for spec in untried}
+                return tuple(untried)
             if self.subject.pilot is None or not following:
                 return ()
         return ()
 
     def _untried(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
-        absent = set(self.store.missing([spec.digest for spec in specs]))
-        fresh = [spec for spec in specs if spec.digest in absent and spec.digest not in self.tried]
-        self.tried |= {spec.digest for spec in fresh}
-        return fresh
+        """Those that have no outcome and were not handed out in this call."""
+        untried = set(self.store.missing([spec.digest for spec in specs])) - self.tried
+        return [spec for spec in specs if spec.digest in untried]
 
     def _pilot(self) -> list[RunSpec]:
         """The base training at the first learning rate that fits the data, or at the best of those tried."""
@@ -168,13 +168,9 @@ class _Course:
             self.state["waves"].append({each.check.name: each.effort for each in self.allotments if not each.refused})
             self._keep()
         specs = in_turn(self.allotments)
-        if not floors and not first and not self._untried_any(specs):
+        if not floors and not first and not self._untried(specs):
             self._complete()
         return specs
-
-    def _untried_any(self, specs: Sequence[RunSpec]) -> bool:
-        absent = set(self.store.missing([spec.digest for spec in specs]))
-        return any(spec.digest in absent and spec.digest not in self.tried for spec in specs)
 
     def finish(self) -> None:
         """Keeps what was decided; an audit whose planned runs have all ended is over, and asks for no more of them.

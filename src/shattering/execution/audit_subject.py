@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shattering.checks.registry import Check, Subject, checks
-from shattering.core.errors import SpecError, StoreError
+from shattering.core.errors import SpecError
 from shattering.core.plan import Plan
-from shattering.core.spec import AT_ONCE, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec, override
+from shattering.core.spec import DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec, override
 from shattering.core.study import Paper, Request, bare_study
-from shattering.data.memory import amount, available_bytes
 from shattering.execution.estimate import Speed
 from shattering.execution.plan import Planned, ask, require_device, resolved
 
@@ -115,7 +114,7 @@ def prepare_audit(
     from shattering.data.subject import gather
     from shattering.execution.preflight import settled
     from shattering.execution.selection import require_examples
-    from shattering.execution.study import default_jobs, run_bytes
+    from shattering.execution.study import default_jobs, require_run_memory
     from shattering.store.marker import find_or_make
 
     began = time.monotonic()
@@ -134,13 +133,7 @@ def prepare_audit(
     planned = Planned(
         study, Plan(study.name, request, (base,), kept, command), splits, gathered.data, gathered.data_dir
     )
-    available, needed = available_bytes(), run_bytes(planned)
-    if available is not None and needed > available:
-        raise StoreError(
-            "run-memory",
-            f"One training on all {len(splits.train):,} examples needs about {amount(needed)} of memory and "
-            f"{amount(available)} are available; use a smaller data set or a machine with more.",
-        )
+    require_run_memory(planned)
     notes = list(gathered.notes)
     seen = ask(planned, "audit", [base], weights=weights)[model]
     if seen["checked"] is not None:
@@ -208,7 +201,6 @@ def _base(model: str, request: Request, overrides: Mapping[str, Any], model_fiel
         compute={"device": request.device},  # type: ignore[arg-type]
         measures=MeasureSpec(names=("accuracy", "tested_predictions"), points_per_decade=0, every_epochs=1),
     )
-    assert spec.training != AT_ONCE
     return resolved(spec, replace(request, device="cpu"), overrides)
 
 

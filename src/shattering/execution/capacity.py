@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from shattering.core.errors import SpecError, StoreError
+from shattering.core.errors import SpecError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
@@ -127,9 +127,8 @@ def prepare_check(
             machine.
     """
     from shattering.data.load import load_data
-    from shattering.data.memory import available_bytes
     from shattering.execution.selection import require_examples
-    from shattering.execution.study import default_jobs, run_bytes
+    from shattering.execution.study import default_jobs, require_run_memory
 
     overrides = dict(overrides or {})
     _check_request(model, minutes, budgets, seeds, overrides)
@@ -141,14 +140,7 @@ def prepare_check(
     kept = {**overrides, **_asked(minutes, budgets)}
     study = _study(model)
     planned = Planned(study, Plan(study.name, request, (base,), kept, command), splits, data, data_dir)
-    available = available_bytes()
-    needed = run_bytes(planned)
-    if available is not None and needed > available:
-        raise StoreError(
-            "run-memory",
-            f"One run on all {len(splits.train):,} examples needs about {needed / 2**30:.1f} GiB of memory and "
-            f"{available / 2**30:.1f} GiB are available; use a smaller data set or a machine with more.",
-        )
+    require_run_memory(planned)
     facts: dict[str, Any] = {}
     if ":" in model + base.training.loss:
         from shattering.execution.preflight import settled

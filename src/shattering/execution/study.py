@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shattering.core.errors import SpecError
+from shattering.core.errors import SpecError, StoreError
 from shattering.core.plan import Plan
 from shattering.core.spec import RunSpec
 from shattering.data.memory import available_bytes
@@ -143,6 +143,17 @@ def run_bytes(planned: Planned) -> float:
     raw = planned.splits.train.inputs.nbytes + planned.splits.test.inputs.nbytes
     learning = max((learner_bytes(spec, request) for spec in planned.plan.specs), default=0.0)
     return 500e6 + raw + 8.0 * largest * values + learning
+
+
+def require_run_memory(planned: Planned) -> None:
+    """Raises `StoreError` (``run-memory``) where one run on all examples would need more memory than there is."""
+    available, needed = available_bytes(), run_bytes(planned)
+    if available is not None and needed > available:
+        raise StoreError(
+            "run-memory",
+            f"One run on all {len(planned.splits.train):,} examples needs about {needed / 2**30:.1f} GiB of memory and "
+            f"{available / 2**30:.1f} GiB are available; use a smaller data set or a machine with more.",
+        )
 
 
 def estimate_cost(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -14,7 +14,7 @@ from shattering.core.spec import MeasureSpec, RunSpec, TrainingSpec
 from shattering.core.streams import Stream
 from shattering.models.mlp import perceptron
 from shattering.simulations.registry import Bench
-from shattering.training.examples import Examples, prepare
+from shattering.training.examples import prepare
 from shattering.training.loop import train
 from shattering.training.schedule import steps_per_epoch
 from shattering.training.state import Progress
@@ -78,7 +78,7 @@ class Trainer:
         Raises:
             Stopped: the user asked to.
         """
-        chosen = _rows(self.train, subset)
+        chosen = self.train.take(subset)
         spec = self._spec(len(subset), number)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Stream(spec.seed, "initialisation").integer())
@@ -129,9 +129,3 @@ def random_subsets(bench: Bench, count: int, size: int, examples: int) -> list[N
     """``count`` subsets of ``size`` of so many examples, ascending: by the stream ``subsets``, one index for each."""
     stream = bench.stream("subsets")
     return [np.sort(stream.permutation(examples, number)[:size]) for number in range(count)]
-
-
-def _rows(examples: Examples, rows: NDArray[np.integer]) -> Examples:
-    chosen = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-    columns = {name: getattr(examples, name)[chosen] for name in ("inputs", "labels", "original_labels", "changed")}
-    return replace(examples, **columns)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from shattering.core.spec import DataSpec, MeasureSpec, RunSpec, TrainingSpec
 from shattering.core.streams import Stream
@@ -85,7 +83,7 @@ def width_variance(
         fitted, parameters = [], 0
         for number in range(samples * trainings):
             sample, training = divmod(number, trainings)
-            chosen = _rows(train_split, subsets[sample])
+            chosen = train_split.take(subsets[sample])
             model = _trained(bench, spec, chosen, width, number)
             with torch.no_grad():
                 outputs[sample, training] = model(test.inputs).numpy()
@@ -133,9 +131,3 @@ def _trained(bench: Bench, spec: RunSpec, chosen: Examples, width: int, number: 
     for _ in train(model, optimizer, chosen, run, Progress(fitted=True), stepper=stepper, should_stop=bench.desk.stop):
         bench.desk.should_stop()
     return model.eval()
-
-
-def _rows(examples: Examples, rows: NDArray[np.int64]) -> Examples:
-    chosen = torch.from_numpy(rows)
-    columns = {name: getattr(examples, name)[chosen] for name in ("inputs", "labels", "original_labels", "changed")}
-    return replace(examples, **columns)

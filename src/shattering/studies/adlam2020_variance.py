@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from shattering.core.curves import Number, at_place
-from shattering.core.errors import SpecError
 from shattering.core.formula_claims import above, agreement, below, mostly
 from shattering.core.formula_settings import curves_beside, mean_of, runs_of
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.core.study import Axis, Claim, Figure, Paper, Point, Records, Request, Study, register
+from shattering.core.study import Axis, Claim, Figure, Paper, Point, Records, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 
 PAPER = Paper(
@@ -46,8 +45,7 @@ WORDS = {
 
 def specs(request: Request) -> list[RunSpec]:
     """Every setting for every seed."""
-    if request.models:
-        raise SpecError("study-own-model", "adlam2020-variance simulates its own regressions; leave --models out.")
+    refuse_models(request, "adlam2020-variance simulates its own regressions; leave --models out.")
     return [
         simulated("random_feature_variance", seed, **(SIZES[request.scale] | fields))
         for seed in range(request.seeds or SEEDS[request.scale])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shattering.core.errors import SpecError
 from shattering.core.spec import ComputeSpec, CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
-from shattering.core.study import Paper, Request, Scale, Study, register
+from shattering.core.study import Paper, Request, Scale, Study, refuse_models, register
 from shattering.simulations.registry import is_simulation, simulated
 from shattering.studies.arpit2017_pictures import CLAIMS, FIGURES, INPUTS, answer
 
@@ -73,8 +72,7 @@ SEEDS = {"smoke": 1, "small": 5, "paper": 5}
 
 def specs(request: Request) -> list[RunSpec]:
     """Label noise, widths, times to fit, dropout, easiness and sensitivity, for each seed."""
-    if request.models:
-        raise SpecError("study-own-model", "arpit2017-memorisation has models of its own; run it without --models.")
+    refuse_models(request, "arpit2017-memorisation has models of its own; run it without --models.")
     design, runs = DESIGNS[request.scale], []
     for seed in range(request.seeds or SEEDS[request.scale]):
         for level in design.levels:

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from shattering.core.curves import at_place, curve, ended
-from shattering.core.errors import SpecError
 from shattering.core.formula_claims import above, agreement, below
 from shattering.core.formula_settings import curves_beside, mean_of, runs_of
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.core.study import Axis, Claim, Effect, Figure, Paper, Point, Records, Request, Study, register
+from shattering.core.study import (
+    Axis,
+    Claim,
+    Effect,
+    Figure,
+    Paper,
+    Point,
+    Records,
+    Request,
+    Study,
+    refuse_models,
+    register,
+)
 from shattering.simulations.registry import simulated
 from shattering.theory.ridge_equivalents import error_exponent, slope
 
@@ -44,8 +55,7 @@ of = runs_of({name: {key: fields[key] for key in IDENTITY if key in fields} for 
 
 def specs(request: Request) -> list[RunSpec]:
     """Every setting for every seed."""
-    if request.models:
-        raise SpecError("study-own-model", "atanasov2024-ridge simulates ridge regression; leave --models out.")
+    refuse_models(request, "atanasov2024-ridge simulates ridge regression; leave --models out.")
     few, many = INPUTS[request.scale]
     runs = []
     for seed in range(request.seeds or SEEDS[request.scale]):

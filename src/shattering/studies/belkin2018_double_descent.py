@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from shattering.core.errors import SpecError
 from shattering.core.spec import ComputeSpec, CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
-from shattering.core.study import Paper, Request, Study, register
+from shattering.core.study import Paper, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 from shattering.studies.belkin2018_pictures import CLAIMS, CURVE, FIGURES, answer
 
@@ -52,8 +51,7 @@ NOISE = "partially_corrupted_labels"
 
 def specs(request: Request) -> list[RunSpec]:
     """The five curves of random features, and fully connected nets of every width, for each seed."""
-    if request.models:
-        raise SpecError("study-own-model", "belkin2018-double-descent has models of its own; run it without --models.")
+    refuse_models(request, "belkin2018-double-descent has models of its own; run it without --models.")
     seeds = range(request.seeds or SEEDS[request.scale])
     return [
         spec

@@ -12,6 +12,7 @@ from shattering.core.curves import (
     estimate,
     holds_if,
     holds_within,
+    in_figures,
     last,
     median_of,
     place_of_largest,
@@ -246,10 +247,6 @@ def net_points(records: Records) -> list[Point]:
     ]
 
 
-def _told(found: Estimate | None, digits: str) -> str:
-    return "not known" if found is None else f"{found.value:{digits}}"
-
-
 def _each(records: Records, number: Callable[[Record], float | None], digits: str) -> str:
     told = {name: estimate(of(records, name), number, interval=median_interval) for name in UNREGULARISED}
     return ", ".join(f"{found.value:{digits}} ({name})" for name, found in told.items() if found) or "no curve yet"
@@ -264,9 +261,9 @@ def answer(records: Records) -> str:
     where, fall = _each(records, PEAK, ".3g"), _each(records, DESCENT, ".0%")
     return (
         f"The test MSE of the least-norm solution is largest at N/n = {where}, and its test error ends below its first "
-        f"minimum by {fall}. With a ridge the largest test MSE near and beyond N = n is {_told(ridge, '.2f')} of the "
-        f"smallest before; fully connected nets fit at {_told(nets_place, '.2g')} n·K parameters, and their test loss "
-        f"peaks at {_told(nets_peak, '.2g')} times that of the widest."
+        f"minimum by {fall}. With a ridge the largest test MSE near and beyond N = n is {in_figures(ridge, '.2f')} of "
+        f"the smallest before; fully connected nets fit at {in_figures(nets_place, '.2g')} n·K parameters, and their "
+        f"test loss peaks at {in_figures(nets_peak, '.2g')} times that of the widest."
     )
 
 
@@ -312,9 +309,9 @@ FIGURES = (
         Axis("loss (half the squared distance)", scale="log"),
         net_points,
         lambda records: (
-            f"The nets fit 99% of their examples from {_told(net_threshold(records), '.2g')} n·K parameters on; test "
-            f"loss at the peak is {_told(net_peak(records, 'left'), '.2g')} times the minimum left of it and "
-            f"{_told(net_peak(records, 'end'), '.2g')} times that of the widest."
+            f"The nets fit 99% of their examples from {in_figures(net_threshold(records), '.2g')} n·K parameters on; "
+            f"test loss at the peak is {in_figures(net_peak(records, 'left'), '.2g')} times the minimum left of it and "
+            f"{in_figures(net_peak(records, 'end'), '.2g')} times that of the widest."
         ),
     ),
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from shattering.core.curves import Number, at_place
-from shattering.core.errors import SpecError
-from shattering.core.formula_claims import above, agreement, mostly, stays_below
+from shattering.core.curves import Number, at_place, holds_within
+from shattering.core.formula_claims import above, agreement, mostly
 from shattering.core.formula_settings import curves_beside, mean_of, runs_of
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.core.study import Axis, Claim, Figure, Paper, Point, Records, Request, Study, register
+from shattering.core.study import Axis, Claim, Figure, Paper, Point, Records, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 
 PAPER = Paper(
@@ -41,8 +40,7 @@ of = runs_of(SETTINGS)
 
 def specs(request: Request) -> list[RunSpec]:
     """Every setting for every seed."""
-    if request.models:
-        raise SpecError("study-own-model", "deng2019-classification fits linear classifiers; leave --models out.")
+    refuse_models(request, "deng2019-classification fits linear classifiers; leave --models out.")
     return [
         simulated("margin_classifiers", seed, **(SIZES[request.scale] | fields))
         for seed in range(request.seeds or SEEDS[request.scale])
@@ -104,7 +102,7 @@ def descends_twice(record: Record) -> bool | None:
 
 def _near_threshold(kind: str, what: str) -> Claim:
     estimate = mean_of(of(MIXTURE), peak(kind) if kind != "separable" else first_separable)
-    effect = stays_below(estimate, "within 15% of κ*", bound=1.15)
+    effect = holds_within(estimate, "within 15% of κ*", high=1.15)
     return Claim(f"Threshold, {MIXTURE}", what, 1.0, 0.15, "x", "V", "drawn", estimate, effect)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shattering.core.curves import ended, last
-from shattering.core.errors import SpecError
 from shattering.core.spec import CorruptionSpec, DataSpec, RunSpec
-from shattering.core.study import Paper, Records, Request, Study, register
+from shattering.core.study import Paper, Records, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 from shattering.studies.feldman2020_claims import CLAIMS, cost, noisy
 from shattering.studies.feldman2020_pictures import FIGURES, told
@@ -37,8 +36,7 @@ MIDDLE = 20
 
 def specs(request: Request) -> list[RunSpec]:
     """Fleets of trainings on data with 5% flipped labels, and on data without."""
-    if request.models:
-        raise SpecError("study-own-model", "feldman2020-memorisation has networks of its own; leave --models out.")
+    refuse_models(request, "feldman2020-memorisation has networks of its own; leave --models out.")
     facts = request.data
     size, tested = SIZES[request.scale]
     crop = MIDDLE if (request.scale, facts.name) == ("small", "mnist") else None

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from shattering.core.curves import Runs, curve, estimate
-from shattering.core.errors import SpecError
 from shattering.core.formula_claims import above, agreement, below, compared, mostly
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.core.study import Axis, Estimate, Figure, Paper, Point, Records, Request, Study, register
+from shattering.core.study import Axis, Estimate, Figure, Paper, Point, Records, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 from shattering.theory.early_stopping import turning_points
 
@@ -44,8 +43,7 @@ SEEDS = {"smoke": 1, "small": 10, "paper": 200}
 
 def specs(request: Request) -> list[RunSpec]:
     """Every setting for every seed; at the paper's scale two features and ten examples, for which d/n is 0.2 anyway."""
-    if request.models:
-        raise SpecError("study-own-model", "heckel2020-early-stopping simulates a linear model; leave --models out.")
+    refuse_models(request, "heckel2020-early-stopping simulates a linear model; leave --models out.")
     return [
         simulated("early_stopped_descent", seed, **(SIZES[request.scale] | fields))
         for seed in range(request.seeds or SEEDS[request.scale])

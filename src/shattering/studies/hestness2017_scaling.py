@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shattering.core.errors import SpecError
 from shattering.core.spec import CorruptionSpec, DataSpec, RunSpec
-from shattering.core.study import Paper, Request, Study, register
+from shattering.core.study import Paper, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 from shattering.studies.hestness2017_claims import CLAIMS, FACTORS, FIGURES, NARROW, SPECTRA, USUAL, WIDE, answer
 
@@ -35,8 +34,7 @@ DEFAULTS = {"shards": 7, "gamma": MNIST_GAMMA, "dimension": 4000, "draws": 3}
 
 def specs(request: Request) -> list[RunSpec]:
     """Three kernel widths, random labels as a control, and two synthetic spectra, for each seed."""
-    if request.models:
-        raise SpecError("study-own-model", "hestness2017-scaling has models of its own; run it without --models.")
+    refuse_models(request, "hestness2017-scaling has models of its own; run it without --models.")
     runs = []
     for seed in range(request.seeds or SEEDS[request.scale]):
         for width in (WIDE, USUAL, NARROW):

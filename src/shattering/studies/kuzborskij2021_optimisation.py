@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from shattering.core.curves import Number, at_place, curve, place_of_largest
-from shattering.core.errors import SpecError
 from shattering.core.formula_claims import above, agreement, below, compared, mostly
 from shattering.core.formula_settings import mean_of, runs_of
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.core.study import Axis, Estimate, Figure, Paper, Point, Records, Request, Study, register
+from shattering.core.study import Axis, Estimate, Figure, Paper, Point, Records, Request, Study, refuse_models, register
 from shattering.simulations.descent_least_squares import TIMES
 from shattering.simulations.registry import simulated
 
@@ -35,8 +34,7 @@ of = runs_of({ALL: {}, USED: {"target": "used features"}, LARGE: {"examples": 10
 
 def specs(request: Request) -> list[RunSpec]:
     """Every setting for every seed; n is the paper's at every scale, the number of repetitions not."""
-    if request.models:
-        raise SpecError("study-own-model", "kuzborskij2021-optimisation simulates least squares; leave --models out.")
+    refuse_models(request, "kuzborskij2021-optimisation simulates least squares; leave --models out.")
     return [
         simulated("descent_least_squares", seed, **(fields | ({"repetitions": 4} if request.scale == "smoke" else {})))
         for seed in range(request.seeds or SEEDS[request.scale])

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from shattering.core.curves import Number, curve, ended, estimate, holds_if, holds_within
-from shattering.core.errors import SpecError
+from shattering.core.curves import Number, curve, ended, estimate, holds_if, holds_within, in_figures
 from shattering.core.record import Record
 from shattering.core.spec import DataSpec, RunSpec
 from shattering.core.statistics import median_interval
@@ -23,6 +22,7 @@ from shattering.core.study import (
     Records,
     Request,
     Study,
+    refuse_models,
     register,
 )
 from shattering.measures.double_descent import around, bump, peak_height, rank_correlation
@@ -46,8 +46,7 @@ RIDGES = {"least norm": 0.0, "ridge": 0.3}
 
 def specs(request: Request) -> list[RunSpec]:
     """The solution of least norm, and the ridge as a control, for each seed."""
-    if request.models:
-        raise SpecError("study-own-model", "lee2022-vc has a model of its own; run it without --models.")
+    refuse_models(request, "lee2022-vc has a model of its own; run it without --models.")
     examples = min(EXAMPLES[request.scale], int(SHARE * request.data.train_size) - 50)
     wanted = round(examples / SHARE) + 50
     data = DataSpec(name=request.data.name, train_size=wanted, whiten=False)
@@ -157,8 +156,7 @@ BOUNDS = {
 
 
 def _told(records: Records, name: str, number: Number, digits: str = ".2f") -> str:
-    found = estimate(of(records, name), number, interval=median_interval)
-    return "not known" if found is None else f"{found.value:{digits}}"
+    return in_figures(estimate(of(records, name), number, interval=median_interval), digits)
 
 
 def answer(records: Records) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shattering.core.curves import estimate_by_seed, holds_if, holds_within
-from shattering.core.errors import SpecError
 from shattering.core.record import Record
 from shattering.core.spec import CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
-from shattering.core.study import Claim, Effect, Estimate, Paper, Records, Request, Study, register
+from shattering.core.study import Claim, Effect, Estimate, Paper, Records, Request, Study, refuse_models, register
 from shattering.measures.model_size import fall, least_error, place_of_peak, rise
 from shattering.studies.nakkiran2019_pictures import FIGURES, answer
 from shattering.studies.nakkiran2019_records import (
@@ -40,8 +39,7 @@ CNN_WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 128)
 
 def specs(request: Request) -> list[RunSpec]:
     """Widths, at three sizes of the training set with noisy labels, and at one without noise as the control."""
-    if request.models:
-        raise SpecError("study-own-model", "nakkiran2019-deep-double-descent sweeps widths of its own; omit --models.")
+    refuse_models(request, "nakkiran2019-deep-double-descent sweeps widths of its own; omit --models.")
     seeds = range(request.seeds or SEEDS[request.scale])
     if request.scale == "paper":
         return [spec for seed in seeds for spec in _published(request, seed)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shattering.core.errors import SpecError
 from shattering.core.spec import CorruptionSpec, DataSpec, RunSpec
-from shattering.core.study import Paper, Request, Study, register
+from shattering.core.study import Paper, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 from shattering.studies.nakkiran2020_pictures import AXES, CLAIMS, CURVE, FACTORS, FIGURES, answer
 
@@ -29,10 +28,7 @@ REDRAWN = 0.2
 
 def specs(request: Request) -> list[RunSpec]:
     """Every ridge on both axes, and random ReLU features without and with a tuned ridge, for each seed."""
-    if request.models:
-        raise SpecError(
-            "study-own-model", "nakkiran2020-optimal-regularisation has models of its own; run it without --models."
-        )
+    refuse_models(request, "nakkiran2020-optimal-regularisation has models of its own; run it without --models.")
     scale, runs = request.scale, []
     size = {"dimension": DIMENSION[scale], "draws": DRAWS[scale]}
     fields: dict[str, Any] = {

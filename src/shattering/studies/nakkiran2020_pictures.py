@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
-from shattering.core.curves import curve, ended, estimate, holds_if, holds_within
+from shattering.core.curves import curve, ended, estimate, holds_if, holds_within, in_figures
 from shattering.core.record import Record
 from shattering.core.statistics import Interval, mean_interval, median_interval
 from shattering.core.study import Axis, Claim, Effect, Estimate, Figure, Provenance, Records
@@ -116,8 +116,7 @@ def _claims() -> tuple[Claim, ...]:
 def _risks(axis: str, name: str, ridges: tuple[str, ...], scale: Literal["linear", "log"]) -> Figure:
     def told(records: Records, ridge: str, digits: str = ",.0f") -> str:
         number = BUMP if ridge == "no ridge" else largest_rise
-        found = estimate(of(records, axis, ridge), number, interval=median_interval)
-        return "not known" if found is None else f"{found.value:{digits}}"
+        return in_figures(estimate(of(records, axis, ridge), number, interval=median_interval), digits)
 
     draw = partial(curve, positive=True, interval=median_interval)
     title = "examples for each dimension, n/d" if axis == "examples" else "features for each example, d/n"
@@ -148,7 +147,7 @@ def _feature_reading(records: Records) -> str:
         estimate(of(records, "random features", ridge), FEATURE_BUMP, interval=median_interval)
         for ridge in (FREE, TUNED)
     ]
-    told = ["not known" if each is None else f"{each.value:.3g}" for each in found]
+    told = [in_figures(each, ".3g") for each in found]
     return (
         f"Largest test MSE near and beyond N = n over the smallest before: {told[0]} without ridge, {told[1]} with a "
         "ridge chosen on the training examples at each N."

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from shattering.core.curves import Number, estimate, holds_if, holds_within
-from shattering.core.errors import SpecError
 from shattering.core.record import Record
 from shattering.core.spec import DataSpec, RunSpec
 from shattering.core.study import (
@@ -18,6 +17,7 @@ from shattering.core.study import (
     Records,
     Request,
     Study,
+    refuse_models,
     register,
 )
 from shattering.measures.curve_shapes import (
@@ -47,8 +47,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 def specs(request: Request) -> list[RunSpec]:
     """Networks of growing width, and a linear one as the control, for each seed."""
-    if request.models:
-        raise SpecError("study-own-model", "neal2018-bias-variance has networks of its own; run it without --models.")
+    refuse_models(request, "neal2018-bias-variance has networks of its own; run it without --models.")
     data = DataSpec(name=request.data.name, test_size=min(1000, request.data.test_size), whiten=False)
     fields = {**FIELDS[request.scale]}
     control = {name: value for name, value in fields.items() if name != "widths"}

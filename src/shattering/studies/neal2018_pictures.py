@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shattering.core.curves import Number, curve, ended, estimate
+from shattering.core.curves import Number, curve, ended, estimate, in_figures
 from shattering.core.record import Record
 from shattering.core.study import Axis, Figure, Point, Records
 from shattering.measures.curve_shapes import ratio_to_first, ratio_to_largest
@@ -17,8 +17,7 @@ def of(records: Records, kind: str) -> list[Record]:
 
 
 def _told(records: Records, kind: str, number: Number) -> str:
-    found = estimate(of(records, kind), number)
-    return "not known" if found is None else f"{found.value:.2f}"
+    return in_figures(estimate(of(records, kind), number))
 
 
 def answer(records: Records) -> str:

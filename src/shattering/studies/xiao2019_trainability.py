@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 from shattering.core.curves import Number, at_place
-from shattering.core.errors import SpecError
 from shattering.core.formula_claims import above, agreement, below
 from shattering.core.formula_settings import mean_of
 from shattering.core.record import Record
 from shattering.core.spec import DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
-from shattering.core.study import Axis, Figure, Paper, Records, Request, Study, register
+from shattering.core.study import Axis, Figure, Paper, Records, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
 from shattering.studies.xiao2019_phases import (
     CHAOTIC,
@@ -47,8 +46,7 @@ SHALLOW, DEEP = 4, 16
 
 def specs(request: Request) -> list[RunSpec]:
     """The kernels of every phase, and networks of every phase and depth, for every seed."""
-    if request.models:
-        raise SpecError("study-own-model", "xiao2019-trainability trains erf networks of its own; leave --models out.")
+    refuse_models(request, "xiao2019-trainability trains erf networks of its own; leave --models out.")
     depths, width, examples, steps, seeds = GRID[request.scale]
     facts = request.data
     data = DataSpec(name=facts.name, train_size=min(examples, facts.train_size), test_size=min(360, facts.test_size))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from shattering.core.errors import SpecError
 from shattering.core.record import Status
 from shattering.core.spec import AT_ONCE, ComputeSpec, CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec
-from shattering.core.study import Records, Request, Study, register
+from shattering.core.study import Records, Request, Study, refuse_models, register
 from shattering.studies.zhang2017 import ZHANG_2017, accuracy_of, chance
 from shattering.studies.zhang2017_expressivity_claims import (
     WEIGHTS_FACTOR,
@@ -56,10 +55,7 @@ def sizes(request: Request) -> tuple[int, ...]:
 
 def specs(request: Request) -> list[RunSpec]:
     """Random and true labels at every size; thresholds half-way as well; every depth at one size."""
-    if request.models:
-        raise SpecError(
-            "study-own-model", "zhang2017-expressivity constructs networks of its own; run it without --models."
-        )
+    refuse_models(request, "zhang2017-expressivity constructs networks of its own; run it without --models.")
     every = sizes(request)
     runs = []
     for seed in range(request.seeds or SEEDS[request.scale]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from shattering.core.spec import RunSpec
 from shattering.data.preprocessing import centre_crop, scale, whiten
@@ -49,6 +51,22 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: NDArray[np.integer]) -> Examples:
+        """The examples at ``rows``, in that order; of inputs in memory."""
+        chosen = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        names = ("inputs", "labels", "original_labels", "changed")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    def laid_out_for(self, model: nn.Module) -> Examples:
+        """The same with images channel by channel where the network begins by flattening them.
+
+        In any other order each batch would be copied to be flattened, a thirtieth of the time of an update of 1×512.
+        """
+        flattens = type(model) is nn.Sequential and len(model) > 0 and type(model[0]) is nn.Flatten
+        if not flattens or not isinstance(self.inputs, torch.Tensor):
+            return self
+        return replace(self, inputs=self.inputs.contiguous())
 
     @property
     def input_shape(self) -> tuple[int, ...]:
