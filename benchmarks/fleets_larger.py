@@ -46,7 +46,7 @@ from shattering.training.stepping import Wanted
 from shattering.training.update import build_optimizer
 
 RESULTS = Path(__file__).parent / "results" / "fleets_larger.json"
-EXAMPLES, REPEATS, CORES = 8192, 7, 2
+EXAMPLES, REPEATS, CORES = 8192, 15, 2
 EAGER = "eager"
 
 Way = Callable[[int], list[list[Tensor]]]
@@ -175,6 +175,7 @@ def by_hand(case: Case, examples: Examples, members: range) -> Way:
         reason = why_not(model, spec, examples)
         assert reason is None, reason
         models.append(model)
+        examples = examples.laid_out_for(model)
         steppers.append(ByHandStepper(model, build_optimizer(model, spec), examples, spec))
 
     def train(repeat: int) -> list[list[Tensor]]:

@@ -17,6 +17,7 @@ from shattering.training.state import Checkpoint, Progress, optimizer_tensors, r
 from shattering.training.steppers import by_hand_layers
 from shattering.training.steppers.by_hand import ByHandStepper, why_not
 from shattering.training.steppers.by_hand_layers import product
+from shattering.training.steppers.by_hand_update import Updates
 from shattering.training.steppers.plain import PlainStepper
 from shattering.training.stepping import Stepper
 from shattering.training.update import build_optimizer
@@ -173,6 +174,35 @@ def test_ten_steps_in_float32_in_either_layout(
     plain, *_ = trained(PlainStepper, build, spec, examples)
     model, *_ = trained(ByHandStepper, build, spec, examples)
     assert distance(model, plain) <= 1e-5
+
+
+@pytest.mark.parametrize("changes", [{}, {"training__momentum": 0.0}, {"training__weight_decay": 0.01}])
+@pytest.mark.parametrize("build", [perceptron, convnet, mixed])
+def test_layer_by_layer_the_update_is_that_of_the_optimizer_to_the_bit(
+    build: Network, changes: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = wanted_spec(compute__dtype="float32", **changes)
+    model, optimizer, *_ = trained(ByHandStepper, build, spec, examples_of(spec))
+    monkeypatch.setattr(Updates, "_descends", lambda updates: False)
+    other, others, *_ = trained(ByHandStepper, build, spec, examples_of(spec))
+    pairs = zip(model.parameters(), other.parameters(), strict=True)
+    assert all(torch.equal(own, wanted) for own, wanted in pairs)
+    found, wanted = optimizer_tensors(optimizer), optimizer_tensors(others)
+    assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in found)
+
+
+@pytest.mark.parametrize("build", [perceptron, convnet])
+def test_images_are_laid_out_for_the_network(build: Network) -> None:
+    spec = wanted_spec()
+    examples, model = examples_of(spec), network_of(build, spec)
+    laid = examples.laid_out_for(model)
+    assert isinstance(laid.inputs, torch.Tensor) and torch.equal(laid.inputs, examples.inputs)
+    assert laid.inputs.is_contiguous() == (build is perceptron)
+    for way in (PlainStepper, ByHandStepper):
+        one, _, _, seen = trained(way, build, spec, examples)
+        two, _, _, again = trained(way, build, spec, laid)
+        assert seen.losses == again.losses
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
 def test_one_output() -> None:

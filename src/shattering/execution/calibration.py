@@ -75,6 +75,7 @@ def updates_per_second(spec: RunSpec, splits: Splits) -> dict[str, float]:
         shape = prepare(both.test, timed).input_shape
         for way in WAYS:
             model = initial_model(timed, shape, examples.num_classes)
+            examples = examples.laid_out_for(model)
             if why_not(way, model, timed, examples) is None:
                 speeds[way] = _speed(way, model, examples, timed)
     return speeds

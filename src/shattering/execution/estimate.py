@@ -142,7 +142,7 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
         for _ in train(
             model,
             build_optimizer(model, timed),
-            examples,
+            examples.laid_out_for(model),
             timed,
             Progress(fitted=True),
             on_step=lambda: moments.append(time.perf_counter()),
@@ -160,6 +160,7 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
         both = corrupted(Splits(few, few), plain)
         test = prepare(both.test, plain)
         model = initial_model(plain, test.input_shape, test.num_classes)
+        test = test.laid_out_for(model)
         evaluate(model, test, plain)
         began = time.perf_counter()
         evaluate(model, test, plain)

@@ -152,7 +152,7 @@ def begun(spec: RunSpec, both: Splits, control: Control) -> Training:
     model = initial_model(spec, test.input_shape, examples.num_classes)
     if spec.start is not None:
         take_over(model, spec, control.start)
-    training = Training(spec, model, examples, test, control)
+    training = Training(spec, model, examples.laid_out_for(model), test.laid_out_for(model), control)
     training.test_indices = both.test.source_indices
     if spec.data.tested_on != "test":
         rest = both.train.source_size - len(both.train)
