@@ -11,9 +11,11 @@ from shattering.core.errors import ShatteringError
 from shattering.core.statistics import (
     accuracy_interval,
     censored_median,
+    geometric_interval,
     mean_interval,
     permutation_p,
     proportion_interval,
+    rank_correlation,
     ratio_interval,
 )
 
@@ -164,3 +166,17 @@ def test_wrong_counts_and_ratios_are_refused():
         with pytest.raises(ShatteringError) as caught:
             call()
         assert caught.value.identifier == identifier
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([1, 2, 5, 9], 1.0), ([9, 5, 2, 1], -1.0), ([1, 5, 2, 9], 0.8), ([3, 3, 3, 3], None)]
+)
+def test_rank_correlation(values: list[float], expected: float | None) -> None:
+    assert rank_correlation(range(4), values) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_geometric_mean_is_the_mean_of_logarithms() -> None:
+    value, low, high = geometric_interval([1, 10, 100])
+    mean, least, most = mean_interval([0, math.log(10), math.log(100)])
+    assert least is not None and most is not None
+    assert (value, low, high) == pytest.approx((math.exp(mean), math.exp(least), math.exp(most)))

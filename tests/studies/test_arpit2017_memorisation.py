@@ -8,7 +8,7 @@ from shattering.core.errors import SpecError
 from shattering.core.record import Record, Status
 from shattering.core.spec import CorruptionSpec, DataSpec, RunSpec
 from shattering.core.study import studies
-from shattering.studies.arpit2017_pictures import _spearman, best, climb, lost, order_of_events, slope, steeper
+from shattering.studies.arpit2017_records import best, climb, lost, order_of_events, slope, steeper
 
 STUDY = studies.get("arpit2017-memorisation")
 
@@ -31,13 +31,6 @@ def test_the_order_of_events_and_what_is_lost() -> None:
     assert lost(record) == pytest.approx(0.3)
     assert climb(record) == pytest.approx(0.5)
     assert order_of_events(run([(10, 0.3, 0.8, 0.1)])) is None
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"), [([1, 2, 5, 9], 1.0), ([9, 5, 2, 1], -1.0), ([1, 5, 2, 9], 0.8), ([3, 3, 3, 3], 0.0)]
-)
-def test_rank_correlation(values, expected) -> None:
-    assert _spearman(list(enumerate(values))) == pytest.approx(expected)
 
 
 def test_slopes_of_the_time_to_fit() -> None:
@@ -68,5 +61,5 @@ def test_every_claim_has_runs_at_the_small_scale(request_for, record_of) -> None
 
     lacking = [claim.quantity for claim in STUDY.claims if claim.estimate(records) is None]
 
-    # Made-up runs on noise have a training accuracy, but no order of events at their single best.
-    assert lacking == []
+    # Made-up runs are all alike, so nothing in them goes with the level of noise.
+    assert lacking == ["rank correlation with the level of noise"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from shattering.core.curves import Number, curve
 from shattering.core.finding import Chart, Column, Table
 from shattering.core.record import Record, Row
-from shattering.core.statistics import Interval, ratio_interval
+from shattering.core.statistics import Interval, geometric_interval, ratio_interval
 from shattering.core.study import Axis, Point
 
 REAL, RANDOM = "your labels", "random labels"
@@ -56,7 +56,7 @@ def over(name: str, span: Span) -> Number:
 def geometric(runs: Sequence[Record], number: Number) -> Interval | None:
     """Geometric mean of a positive number over runs with its interval; none where no run has it."""
     values = [value for record in runs if (value := number(record)) is not None]
-    return ratio_interval(values, [1.0] * len(values)) if values else None
+    return geometric_interval(values) if values else None
 
 
 def ratio_of(reals: Sequence[Record], twins: Sequence[Record], number: Number) -> Interval | None:

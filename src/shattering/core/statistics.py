@@ -142,6 +142,25 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     return math.exp(mean), math.exp(low), math.exp(high)
 
 
+def geometric_interval(values: Sequence[float]) -> Interval:
+    """Geometric mean of positive numbers, with Student's interval on their logarithms: `ratio_interval` over ones."""
+    return ratio_interval(values, [1.0] * len(values))
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's correlation of pairs, equal values sharing their mean rank: from -1 to 1; none where one never varies.
+
+    Args:
+        first, second: finite numbers of the same things in the same order.
+    """
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    from scipy.stats import rankdata
+
+    left, right = (ranks - ranks.mean() for ranks in (rankdata(first), rankdata(second)))
+    return float(left @ right / ((left @ left) * (right @ right)) ** 0.5)
+
+
 @dataclass(frozen=True)
 class PermutationTest:
     """Outcome of a permutation test.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shattering.core import statistics
 from shattering.core.record import Record
 
 Number = Callable[[Record], float | None]
@@ -58,13 +59,7 @@ def rank_correlation(first: str, second: str, axis: str, beyond: float = 1.0) ->
     """Spearman's correlation of two numbers over the rows beyond a place, from -1 to 1; none where one never varies."""
 
     def correlation(record: Record) -> float | None:
-        from scipy.stats import rankdata
-
         rows = [row for row in record.rows if {first, second, axis} <= set(row) and row[axis] > beyond]
-        if len({row[first] for row in rows}) < 2 or len({row[second] for row in rows}) < 2:
-            return None
-        ranks = [rankdata([row[name] for row in rows]) for name in (first, second)]
-        left, right = (rank - rank.mean() for rank in ranks)
-        return float(left @ right / ((left @ left) * (right @ right)) ** 0.5)
+        return statistics.rank_correlation([row[first] for row in rows], [row[second] for row in rows])
 
     return correlation

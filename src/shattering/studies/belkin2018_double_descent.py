@@ -5,7 +5,9 @@ from __future__ import annotations
 from shattering.core.spec import ComputeSpec, CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
 from shattering.core.study import Paper, Request, Study, refuse_models, register
 from shattering.simulations.registry import simulated
-from shattering.studies.belkin2018_pictures import CLAIMS, CURVE, FIGURES, answer
+from shattering.studies.belkin2018_claims import CLAIMS
+from shattering.studies.belkin2018_pictures import FIGURES, answer
+from shattering.studies.belkin2018_records import CURVE
 
 BELKIN_2018 = Paper(
     authors="Belkin, Hsu, Ma, Mandal",

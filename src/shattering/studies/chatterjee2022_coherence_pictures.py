@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shattering.core.record import Record
-from shattering.core.statistics import ratio_interval
+from shattering.core.statistics import geometric_interval
 from shattering.core.study import Axis, Estimate, Figure, Point, Records, label_level
 from shattering.studies.chatterjee2020 import ended
 from shattering.studies.chatterjee2020_figures import ACCURACY, STEPS, mean_curve, trajectory
@@ -73,7 +73,7 @@ def loss_points(records: Records) -> list[Point]:
             height = highest * (lowest / highest) ** ((place + 0.5) / LOSS_POINTS)
             values = [value for run in runs if (value := at_loss(run, M, height))]
             if len(values) == len(runs):
-                mean, low, high = ratio_interval(values, [1.0] * len(values))
+                mean, low, high = geometric_interval(values)
                 points.append(Point(height, mean, level_name(level), low, high, panel=model))
     return points
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from shattering.core.record import Record
-from shattering.core.statistics import ratio_interval
+from shattering.core.statistics import geometric_interval, ratio_interval
 from shattering.core.study import Estimate, Point, Records, label_level
 from shattering.studies.chatterjee2020 import Number, classes, ended, estimated, pairs
 
@@ -162,6 +162,6 @@ def log_curve(runs: Sequence[Record], name: str, series: str, panel: str = "", k
     for step, values in sorted(at.items()):
         if 2 * len(values) <= len(ended(runs)):
             continue
-        mean, low, high = ratio_interval(values, [1.0] * len(values))
+        mean, low, high = geometric_interval(values)
         points.append(Point(step or 0.5, mean, series, low, high, kind, panel))
     return points

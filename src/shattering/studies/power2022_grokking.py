@@ -7,7 +7,8 @@ from typing import Literal
 
 from shattering.core.spec import ComputeSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
 from shattering.core.study import Paper, Request, Scale, Study, register
-from shattering.studies.power2022_pictures import CLAIMS, FIGURES, answer
+from shattering.studies.power2022_claims import CLAIMS
+from shattering.studies.power2022_pictures import FIGURES, answer
 
 DATA = "addition_mod_59"
 FRACTION = 0.4
