@@ -32,7 +32,8 @@ from shattering.core.record import Record
 from shattering.core.spec import RunSpec, parse_spec
 from shattering.data.arrays import from_arrays
 from shattering.data.dataset import Splits
-from shattering.execution.run import Control, execute
+from shattering.execution.control import Control
+from shattering.execution.run import execute
 from shattering.execution.stacked import execute_stacked
 from shattering.studies.zhang2017_random_labels import ROWS
 from table1 import spec_of

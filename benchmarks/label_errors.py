@@ -92,7 +92,8 @@ def one(name: str, kind: str, p: float, repeat: int) -> dict[str, Any]:
 
     from shattering.checks.registry import Subject
     from shattering.checks.subset_runs import subset_runs
-    from shattering.execution.run import Control, execute
+    from shattering.execution.control import Control
+    from shattering.execution.run import execute
     from shattering.measures.label_channel import readings, wrong
     from shattering.measures.label_errors import held_out, label_scores
     from shattering.measures.label_noise_rate import noise_rate

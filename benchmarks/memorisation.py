@@ -35,8 +35,9 @@ from shattering.core.spec import AT_ONCE, DataSpec, MeasureSpec, ModelSpec, RunS
 from shattering.core.streams import Stream
 from shattering.data.dataset import Splits
 from shattering.data.load import load_data
+from shattering.execution.control import Control
 from shattering.execution.provenance import provenance
-from shattering.execution.run import Control, execute
+from shattering.execution.run import execute
 from shattering.measures.memorisation import SubsetOutcomes, memorisation, subset_outcomes
 from shattering.measures.memorised_share import THRESHOLD, memorised_share
 from shattering.simulations.memorised_examples import area

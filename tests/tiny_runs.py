@@ -22,7 +22,8 @@ from shattering.core.spec import RunSpec, override
 from shattering.core.study import Paper, Request, Study, studies
 from shattering.data.dataset import Splits
 from shattering.data.load import load_data
-from shattering.execution.run import Control, execute
+from shattering.execution.control import Control
+from shattering.execution.run import execute
 
 TINY = {
     "data.train_size": 64,

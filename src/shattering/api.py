@@ -137,7 +137,7 @@ def sweep(
     Raises:
         ShatteringError: what is wrong with the request, the data, the model or the store.
     """
-    from shattering.core.sweep import parse_sweep, read_sweep
+    from shattering.core.sweep_file import parse_sweep, read_sweep
     from shattering.execution.engines import choose_engine
     from shattering.execution.sweep import plan_sweep, run_sweep
 

@@ -62,7 +62,7 @@ def test_it_refuses_in_one_sentence(shattering: Any, file: str, tmp_path: Path) 
 
 
 def test_examples_can_be_planned() -> None:
-    from shattering.core.sweep import read_sweep
+    from shattering.core.sweep_file import read_sweep
     from shattering.execution.sweep import plan_sweep
 
     files = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

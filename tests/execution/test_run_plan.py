@@ -9,8 +9,9 @@ import pytest
 
 from shattering.core.errors import DataError
 from shattering.core.record import Status, results_digest
+from shattering.execution.outcome import arrays_of, weights_sha256
 from shattering.execution.plan import plan_study
-from shattering.execution.run import arrays_of, execute, weights_sha256
+from shattering.execution.run import execute
 from shattering.execution.study import Outcome, run_plan
 from shattering.store.store import Store
 from tiny_runs import digits, facts, fork_driver, fork_workers, register_study, tiny_spec

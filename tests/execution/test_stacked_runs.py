@@ -9,8 +9,10 @@ import pytest
 from shattering.core.errors import ModelError, Stopped
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
-from shattering.execution.run import Control, Training, execute
+from shattering.execution.control import Control
+from shattering.execution.run import execute
 from shattering.execution.stacked import execute_stacked
+from shattering.execution.training import Training
 from shattering.training.loop import Snapshot
 from tiny_runs import Memory, digits, stop_at_call, tiny_spec
 

@@ -15,8 +15,9 @@ from test_engines import InProcess
 from shattering.core.errors import SpecError, Stopped, StoreError
 from shattering.core.record import Record, Status, results_digest
 from shattering.core.spec import RunSpec, SelectionSpec, StartSpec
+from shattering.execution.control import Control
 from shattering.execution.plan import plan_study
-from shattering.execution.run import Control, execute
+from shattering.execution.run import execute
 from shattering.execution.study import run_plan
 from shattering.store import format as form
 from shattering.store.flat import flat_spec

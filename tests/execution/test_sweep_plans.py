@@ -14,7 +14,8 @@ from shattering.core.lattice import Lattice
 from shattering.core.plan import Plan
 from shattering.core.record import Status
 from shattering.core.spec import RunSpec, override
-from shattering.core.sweep import MoreSeeds, parse_sweep
+from shattering.core.sweep import MoreSeeds
+from shattering.core.sweep_file import parse_sweep
 from shattering.execution.adaptive import Decider, Ended, interval_of, next_count, threshold_interval
 from shattering.execution.plan import Planned, resolved
 from shattering.execution.sweep import plan_sweep, run_sweep

@@ -166,7 +166,8 @@ def test_a_run_that_cannot_go_the_way_says_so(execute_tiny: Callable[[str], dict
 
 @pytest.fixture
 def execute_tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, object]]:
-    from shattering.execution.run import Control, execute
+    from shattering.execution.control import Control
+    from shattering.execution.run import execute
 
     monkeypatch.delenv("SHATTERING_STEPPER")
 

@@ -21,8 +21,9 @@ from shattering.core.errors import ShatteringError, StoreError
 from shattering.core.record import results_digest
 from shattering.execution import local
 from shattering.execution.plan import Planned, plan_study
-from shattering.execution.run import Training, execute
+from shattering.execution.run import execute
 from shattering.execution.study import run_plan
+from shattering.execution.training import Training
 from shattering.store.store import Store
 from tiny_runs import Driver, digits, fork_driver, fork_workers, register_study, tiny_spec
 

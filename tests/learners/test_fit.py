@@ -12,9 +12,9 @@ from shattering.core.errors import SpecError, Stopped, StoreError
 from shattering.core.record import Status
 from shattering.core.spec import AT_ONCE, DataSpec, MeasureSpec, ModelSpec, RunSpec
 from shattering.core.study import Paper, Request, Study, studies
+from shattering.execution.control import Control
 from shattering.execution.fit import fit
 from shattering.execution.plan import plan_study, resolved
-from shattering.execution.run import Control
 from shattering.execution.study import estimate_cost, run_plan
 from shattering.learners.desk import Desk
 from shattering.learners.registry import Fitted, LearnerEntry, Material, learners

@@ -12,7 +12,7 @@ import pytest
 from shattering.core.errors import SpecError, Stopped
 from shattering.core.streams import Stream
 from shattering.data.load import load_data
-from shattering.execution.run import weights_sha256
+from shattering.execution.outcome import weights_sha256
 from shattering.learners.desk import Desk
 from shattering.learners.registry import Fitted, Material, is_learner, learner_fields, learners
 from shattering.models.registry import models

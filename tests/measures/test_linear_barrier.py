@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from shattering.core.spec import StartSpec
-from shattering.execution.run import Control, execute
+from shattering.execution.control import Control
+from shattering.execution.run import execute
 from shattering.training.estate import Estate
 from tiny_runs import digits, tiny_spec
 

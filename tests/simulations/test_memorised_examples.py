@@ -10,7 +10,8 @@ from shattering.core.errors import Stopped
 from shattering.core.spec import CorruptionSpec, DataSpec
 from shattering.core.streams import Stream
 from shattering.data.load import load_data
-from shattering.execution.run import Control, corrupted
+from shattering.execution.control import Control
+from shattering.execution.run import corrupted
 from shattering.execution.simulate import simulate
 from shattering.simulations.memorised_examples import REMOVED, THRESHOLDS, area
 from shattering.simulations.registry import Bench, simulated

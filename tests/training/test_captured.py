@@ -13,7 +13,8 @@ from torch import nn
 from shattering.core.spec import RunSpec
 from shattering.data.arrays import from_arrays
 from shattering.data.dataset import Splits
-from shattering.execution.run import arithmetic, initial_model
+from shattering.execution.arithmetic import arithmetic
+from shattering.execution.run import initial_model
 from shattering.training.examples import Examples, prepare
 from shattering.training.loop import Snapshot, train
 from shattering.training.state import Progress, optimizer_tensors

@@ -14,7 +14,8 @@ import torch.distributed as dist
 
 from shattering.core.errors import DataError
 from shattering.core.spec import RunSpec
-from shattering.execution.run import Control, execute
+from shattering.execution.control import Control
+from shattering.execution.run import execute
 from shattering.training.parallel import PeerLost, Team
 from tiny_runs import digits, fork_driver, tiny_spec
 

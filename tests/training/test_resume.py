@@ -7,7 +7,8 @@ import torch
 
 from shattering.core.errors import Stopped
 from shattering.core.spec import RunSpec
-from shattering.execution.run import Control, execute
+from shattering.execution.control import Control
+from shattering.execution.run import execute
 from shattering.store.store import Store
 from shattering.training.state import Checkpoint, Progress, optimizer_tensors, restore_optimizer
 from tiny_runs import Memory, digits, facts, network_spec, stop_at_call, stop_at_step, stopped_and_resumed, tiny_spec

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from shattering.core.spec import RunSpec
-from shattering.execution.run import arithmetic, corrupted, initial_model
+from shattering.execution.arithmetic import arithmetic
+from shattering.execution.run import corrupted, initial_model
 from shattering.training.examples import prepare
 from shattering.training.loop import Snapshot, course, train
 from shattering.training.state import Progress, optimizer_tensors

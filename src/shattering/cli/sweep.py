@@ -84,7 +84,7 @@ def sweep(
     """
     from shattering.cli.run import check_out
     from shattering.core.config import Config
-    from shattering.core.sweep import changed, read_sweep
+    from shattering.core.sweep_file import changed, read_sweep
     from shattering.execution.engines import check_choice
     from shattering.execution.sweep import plan_sweep
 

@@ -15,7 +15,8 @@ from shattering.core.plan import Plan
 from shattering.core.record import Status
 from shattering.core.spec import RunSpec, override
 from shattering.core.statistics import Interval, accuracy_interval, mean_interval, proportion_interval
-from shattering.core.sweep import FITTED, MoreSeeds, Sweep, Threshold, parse_sweep
+from shattering.core.sweep import FITTED, MoreSeeds, Sweep, Threshold
+from shattering.core.sweep_file import parse_sweep
 from shattering.execution.plan import resolved
 from shattering.store.store import Store
 

@@ -56,7 +56,8 @@ def updates_per_second(spec: RunSpec, splits: Splits) -> dict[str, float]:
     """
     import numpy as np
 
-    from shattering.execution.run import arithmetic, corrupted, initial_model
+    from shattering.execution.arithmetic import arithmetic
+    from shattering.execution.run import corrupted, initial_model
     from shattering.training.examples import prepare
     from shattering.training.ways import WAYS, why_not
 

@@ -18,10 +18,10 @@ from shattering.core.spec import RunSpec
 
 if TYPE_CHECKING:
     from shattering.core.record import Record, Row
+    from shattering.execution.control import Checkpoints, Control
     from shattering.execution.driver import Listener
     from shattering.execution.messages import Job, Message
     from shattering.execution.plan import Planned
-    from shattering.execution.run import Checkpoints, Control
     from shattering.execution.study import Outcome
     from shattering.training.parallel import Team
 
@@ -118,8 +118,8 @@ def _lead(planned: Planned, team: Team, out: Path, keep_weights: bool, quiet: bo
 
 def _run(job: Job, planned: Planned, team: Team, listener: Listener, kept: Checkpoints) -> Message:
     """One run as the first process sees it."""
+    from shattering.execution.control import Control
     from shattering.execution.messages import Broke, Ended, Interrupted, Saw
-    from shattering.execution.run import Control
     from shattering.execution.signals import SIGNALS
     from shattering.training.parallel import PeerLost
 
@@ -151,7 +151,7 @@ def _run(job: Job, planned: Planned, team: Team, listener: Listener, kept: Check
 
 def _follow(planned: Planned, team: Team) -> int | None:
     """Takes part in whatever the first process begins; returns the signal that ended it all."""
-    from shattering.execution.run import Control
+    from shattering.execution.control import Control
     from shattering.execution.signals import stop_on_signals
     from shattering.training.parallel import PeerLost
 

@@ -116,7 +116,8 @@ def time_step(spec: RunSpec, splits: Splits) -> Speed:
     """Times a few steps at two batch sizes, and an evaluation, on real examples with true labels."""
     import numpy as np
 
-    from shattering.execution.run import arithmetic, corrupted, initial_model
+    from shattering.execution.arithmetic import arithmetic
+    from shattering.execution.run import corrupted, initial_model
     from shattering.training.evaluation import evaluate
     from shattering.training.examples import prepare
     from shattering.training.loop import train

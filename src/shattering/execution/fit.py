@@ -17,8 +17,11 @@ from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
 from shattering.data.dataset import Dataset, Splits
 from shattering.data.preprocessing import scale, whiten
+from shattering.execution.arithmetic import arithmetic
+from shattering.execution.control import Control
+from shattering.execution.outcome import example_facts, weights_sha256
 from shattering.execution.provenance import provenance
-from shattering.execution.run import Control, arithmetic, corrupted, example_facts, weights_sha256
+from shattering.execution.run import corrupted
 from shattering.learners.desk import Desk
 from shattering.learners.registry import Fitted, LearnerEntry, Material, learner_fields, learners
 from shattering.measures.accuracy import accuracy

@@ -13,9 +13,11 @@ from shattering.core.record import Record, Row, Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
 from shattering.data.dataset import Splits
+from shattering.execution.arithmetic import arithmetic
+from shattering.execution.control import Control
 from shattering.execution.fit import desk_of
 from shattering.execution.provenance import provenance
-from shattering.execution.run import Control, arithmetic, corrupted
+from shattering.execution.run import corrupted
 from shattering.simulations.registry import Bench, simulation_fields, simulations
 
 

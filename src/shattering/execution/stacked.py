@@ -9,7 +9,10 @@ from shattering.core.errors import Stopped
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Dataset, Splits
-from shattering.execution.run import Control, Training, arithmetic, begun, corrupted
+from shattering.execution.arithmetic import arithmetic
+from shattering.execution.control import Control
+from shattering.execution.run import begun, corrupted
+from shattering.execution.training import Training
 from shattering.training.loop import Snapshot, course
 from shattering.training.steppers.captured import MOST_UPDATES
 from shattering.training.steppers.stacked import Fleet, Member, train_stacked

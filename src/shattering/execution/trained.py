@@ -12,7 +12,8 @@ from shattering.core import io
 from shattering.core.errors import DataError, ModelError
 from shattering.core.spec import RunSpec
 from shattering.data.dataset import Splits
-from shattering.execution.run import arithmetic, corrupted, initial_model
+from shattering.execution.arithmetic import arithmetic
+from shattering.execution.run import corrupted, initial_model
 from shattering.training.evaluation import evaluate
 from shattering.training.examples import prepare
 

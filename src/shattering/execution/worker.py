@@ -126,7 +126,8 @@ def _run(
     stopped: Callable[[], bool],
     tell: Callable[[Message], None],
 ) -> Message:
-    from shattering.execution.run import Control, execute
+    from shattering.execution.control import Control
+    from shattering.execution.run import execute
     from shattering.execution.simulate import simulate
     from shattering.learners.registry import is_learner
     from shattering.simulations.registry import is_simulation

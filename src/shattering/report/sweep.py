@@ -15,7 +15,8 @@ from shattering.core.plan import Plan
 from shattering.core.record import Status
 from shattering.core.spec import RunSpec
 from shattering.core.statistics import censored_median
-from shattering.core.sweep import FITTED, Sweep, parse_sweep
+from shattering.core.sweep import FITTED, Sweep
+from shattering.core.sweep_file import parse_sweep
 from shattering.execution.adaptive import Bracket, Decider, examples_of, interval_of
 from shattering.store.store import Store
 

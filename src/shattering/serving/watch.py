@@ -8,7 +8,7 @@ from typing import Any
 
 from shattering.core import io
 from shattering.core.plan import Plan
-from shattering.core.sweep import parse_sweep
+from shattering.core.sweep_file import parse_sweep
 from shattering.execution.adaptive import Decider
 from shattering.report.settings import corruption_text, model_text
 from shattering.report.summary import REPORT_FILE

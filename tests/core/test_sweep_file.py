@@ -15,7 +15,7 @@ from shattering.core.lattice import DEFAULT, Block, Lattice, Part, text_of
 from shattering.core.plan import Plan
 from shattering.core.spec import RunSpec, override
 from shattering.core.study import DataFacts, Request
-from shattering.core.sweep import changed, parse_sweep, read_sweep
+from shattering.core.sweep_file import changed, parse_sweep, read_sweep
 
 FACTS = DataFacts("digits", 1437, 360, (8, 8, 1), 10, "f" * 64)
 
