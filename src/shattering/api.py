@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from shattering.core.study import Scale
 
@@ -166,10 +166,13 @@ def results(out: str | Path = "runs") -> Results:
     Raises:
         ShatteringError: there is no store, it cannot be read, or a package that is needed is not installed.
     """
+    from shattering.execution.defaults import filled
     from shattering.store.query import Results
     from shattering.store.store import Store
+    from shattering.store.table import runs_table
 
-    found = Results(Store.open(Path(out), write=False))
+    store = Store.open(Path(out), write=False)
+    found = Results(store, filled(runs_table(store)))
     found.store.index.save()
     return found
 
@@ -235,6 +238,41 @@ def shatter(
     return found
 
 
+class AuditOptions(TypedDict, total=False):
+    """What `audit` takes beside the model and the data; for type checkers."""
+
+    test: Any
+    label: str | None
+    loss: str | Callable[..., Any] | None
+    trained: nn.Module | str | Path | None
+    budget: str | float
+    checks: str | Sequence[str]
+    overrides: Mapping[str, Any] | None
+    out: str | Path
+    data_dir: str | Path | None
+    device: Literal["cpu", "cuda"]
+    jobs: int | None
+    quiet: bool
+
+
+@overload
+def audit(
+    model: str | Callable[..., nn.Module],
+    data: Any,
+    *,
+    dry_run: Literal[False] = False,
+    **options: Unpack[AuditOptions],
+) -> AuditReport:
+    """An audit that trains."""
+
+
+@overload
+def audit(
+    model: str | Callable[..., nn.Module], data: Any, *, dry_run: Literal[True], **options: Unpack[AuditOptions]
+) -> dict[str, Any]:
+    """What an audit would train."""
+
+
 def audit(
     model: str | Callable[..., nn.Module],
     data: Any,
@@ -244,14 +282,15 @@ def audit(
     loss: str | Callable[..., Any] | None = None,
     trained: nn.Module | str | Path | None = None,
     budget: str | float = "10m",
-    checks: Sequence[str] = (),
+    checks: str | Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     out: str | Path = "audit",
     data_dir: str | Path | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
     jobs: int | None = None,
     quiet: bool = False,
-) -> AuditReport:
+    dry_run: bool = False,
+) -> AuditReport | dict[str, Any]:
     """Audits a network and its data: signal, noise, memorisation, wrong labels, coherence, remedies, soundness.
 
     The network is trained many times from scratch, on the data as they are and altered, within the budget. The same
@@ -268,25 +307,28 @@ def audit(
         loss: of (outputs, labels), one number per example, or their mean or sum; none: cross-entropy.
         trained: a trained network, or a file of its weights, to be looked at, too.
         budget: time that the audit may take: ``"90s"``, ``"10m"``, ``"2h"``, or minutes.
-        checks: which; empty: all.
+        checks: which, several also in one text with commas between them; empty: all.
         overrides: dotted spec fields of every training, such as ``{"training.learning_rate": 0.01}``.
         out: folder of the results.
         data_dir: where to look for a registered data set first.
         device: ``cpu`` or ``cuda``.
         jobs: processes at most; none: one per core on the CPU, one on a GPU.
         quiet: no progress on standard error.
+        dry_run: train nothing, and return what would be trained and what it could tell.
 
     Returns:
-        The findings, each with value, interval, method, caveats and cost, and the page.
+        The findings, each with value, interval, method, caveats and cost, and the page. Of a dry run, the object that
+        ``shattering audit --dry-run --json`` prints: ``plan`` has a row per check.
 
     Raises:
         ShatteringError: what is wrong with the request, the data, the model or the store.
     """
     from shattering.core.config import minutes_of
     from shattering.execution.audit import run_audit
-    from shattering.execution.audit_subject import prepare_audit
+    from shattering.execution.audit_subject import names_of, prepare_audit
     from shattering.execution.trained import weights_file
     from shattering.models.named import name_of
+    from shattering.report.audit import plan_told
     from shattering.report.audited import reported
     from shattering.training.user_loss import loss_name
 
@@ -302,13 +344,15 @@ def audit(
         data_dir=Path(data_dir) if data_dir is not None else None,
         weights=None if trained is None else weights_file(trained, folder),
         minutes=minutes_of(budget),
-        names=tuple(checks),
+        names=names_of(checks),
         overrides=overrides,
         out=folder,
         device=device,
         jobs=jobs,
         command=f"shattering.audit({name_of(model)!r}, …, out={str(out)!r})",
     )
+    if dry_run:
+        return plan_told(prepared)
     return reported(run_audit(prepared, out=folder, quiet=quiet))
 
 

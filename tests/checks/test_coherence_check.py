@@ -74,6 +74,8 @@ def test_shared_structure_is_told_with_its_interval_and_layers(subject) -> None:
     assert isinstance(table, Table)
     assert {point.series for point in whole.points} == {"your labels", "random labels"}
     assert min(point.x for point in whole.points) == 1
+    assert "α is that as a share of them" in whole.reading
+    assert {point.panel for point in layers.points} == {"layer 1"}
     assert table.rows[0][0] == "1"
     assert table.rows[0][2] == pytest.approx(6.0)
     assert all(len(row) == len(table.columns) for row in table.rows)
@@ -146,8 +148,12 @@ def test_batch_normalisation_is_refused_with_a_remedy(subject, normalised) -> No
     assert reason is not None
     assert "GroupNorm" in reason
     (finding,) = answer(audited, Evidence({}, 3)).findings
-    assert (finding.level, finding.statement) == ("unknown", f"This cannot be told: {reason}.")
+    assert (finding.level, finding.statement) == (
+        "unknown",
+        f"How coherent the gradients are cannot be told: {reason}.",
+    )
     assert why_not(subject) is None
+    assert why_not(replace(subject, batch_normalisations=1)) == reason  # known before anything is trained
     assert why_not(replace(audited, pilot=execute(tiny_spec(), digits())[0])) is None
 
 

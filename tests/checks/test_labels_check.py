@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shattering.checks.labels import LEAST, answer, check, why_not
+from shattering.checks.labels import LEAST, answer, check, tells, why_not
 from shattering.checks.registry import Evidence, Subject
 from shattering.checks.subset_runs import subset_runs
-from shattering.core.finding import Answer, Gallery, Table
+from shattering.core.finding import Answer, Chart, Gallery, Table
 from shattering.core.spec import CorruptionSpec, RunSpec
 from shattering.corruptions.registry import corrupt
 from shattering.data.dataset import Splits
@@ -71,6 +71,53 @@ def test_clean_labels_are_called_so() -> None:
     assert rate.level == "good"
     assert "no sign" in rate.statement
     assert (wrong.value, wrong.level) == (0, "good")
+
+
+def test_few_predictions_are_said_to_make_the_expected_share_too_high(monkeypatch) -> None:
+    found, _, subject = audited(0.25)
+    wrong, clean = found.findings[1], audited(0.0)[0].findings[1]
+
+    told = "from 2 held-out predictions each (the median); with fewer than ten this share tends to be too high"
+    assert told in wrong.caveats[0]
+    assert not [caveat for caveat in clean.caveats if "too high" in caveat and "held-out" in caveat]  # no share is told
+    monkeypatch.setattr("shattering.checks.labels.FEW_PREDICTIONS", 2)
+    records = [execute(spec, subject.splits)[0] for spec in check.design(subject, RUNS)]
+    enough = answer(subject, Evidence({one.digest: one for one in records}, RUNS)).findings[1]
+    assert enough.caveats == wrong.caveats[1:]
+
+
+def test_what_stands_over_the_table_and_below_the_chart_is_true_of_them() -> None:
+    found, _, _ = audited(0.0)
+    table = next(one for one in found.exhibits if isinstance(one, Table) and one.name == "suspicious_labels")
+    chart = next(one for one in found.exhibits if isinstance(one, Chart))
+
+    looked_at = "" if len(table.rows) == COUNT else " that could be looked at"
+    assert table.title == f"All {len(table.rows)} labels{looked_at}, worst first"
+    assert "log-odds" not in table.reading
+    assert "the probability of being wrong comes from the fitted noise channel" in table.reading
+    kinds = {column.title: column.kind for column in table.columns}
+    assert kinds["wrong with probability"] == kinds["of the suggested one"] == "probability"
+    assert f"Where the curve “{chart.points[0].series}” falls" in chart.reading
+    assert {point.low for point in chart.points} == {None}
+    assert "no intervals" in chart.reading
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [(8, "5.8% of the 400 labels with none"), (200, "most likely each of the 400 labels with at least one")],
+)
+def test_the_plan_says_how_many_labels_are_not_looked_at(runs: int, told: str) -> None:
+    assert told in tells(audited(0.0)[2], runs)
+
+
+def test_shares_that_are_estimated_are_never_quite_sure() -> None:
+    for p in (0.0, 0.25):
+        found = audited(p)[0]
+        gallery = next(one for one in found.exhibits if isinstance(one, Gallery))
+        for text in (*(shown.caption for shown in gallery.examples), found.findings[1].statement):
+            assert "0.000%" not in text
+            assert " 0.0%" not in text
+            assert "(0.0%" not in text
 
 
 def test_too_few_trainings_are_said_to_be() -> None:

@@ -12,6 +12,7 @@ from shattering.checks.registry import Evidence, Subject
 from shattering.core.finding import Chart, Gallery, Table
 from shattering.core.record import Status
 from shattering.data.dataset import Splits
+from shattering.measures.memorised_share import THRESHOLD
 from subset_records import subset_record
 from tiny_runs import digits, tiny_spec
 
@@ -31,14 +32,16 @@ def subject():
 def evidence(subject):
     """So many trainings that get everything right but the planted examples where they were left out."""
 
-    def build(runs: int, *, fitted: float = 1.0) -> Evidence:
+    def build(runs: int, *, fitted: float = 1.0, planted=PLANTED, slightly: int | None = None) -> Evidence:
         labels, test_labels = subject.splits.train.labels, subject.splits.test.labels
         by_digest = {}
         for spec in check.design(subject, runs):
             draw = np.random.default_rng(spec.seed)
             subset = np.sort(draw.permutation(COUNT)[: spec.data.train_size])
             said, test_said = labels.copy(), test_labels.copy()
-            for example, tested in PLANTED.items():
+            if slightly is not None and slightly not in subset and spec.seed % 8 == 0:
+                said[slightly] = (labels[slightly] + 1) % 10
+            for example, tested in planted.items():
                 if example not in subset:
                     said[example] = (labels[example] + 1) % 10
                     test_said[tested] = (test_labels[tested] + 1) % 10
@@ -76,6 +79,42 @@ def test_planted_examples_are_shown_with_whom_they_help(subject, evidence) -> No
     assert {row[0] for row in table.rows} == set(PLANTED)
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert [point.y for point in chart.points] == pytest.approx([0.02] * 20)
+
+
+def test_what_is_right_without_training_on_it_is_not_shown_as_memorised(subject, evidence) -> None:
+    gallery, table, chart = answer(subject, evidence(130, slightly=20)).exhibits
+
+    assert isinstance(gallery, Gallery)
+    assert isinstance(table, Table)
+    assert isinstance(chart, Chart)
+    estimates = {row[0]: row[2] for row in table.rows}
+    assert 0 < estimates[20] < THRESHOLD
+    assert {shown.index for shown in gallery.examples} == set(PLANTED)
+    assert "at least 25 percentage points more often" in gallery.reading
+    assert "include 0" not in gallery.reading
+    assert "95%" not in chart.reading  # which the report says by itself
+
+
+def test_where_nothing_is_memorised_a_sentence_says_so(subject, evidence) -> None:
+    gallery, *_ = answer(subject, evidence(130, planted={}, slightly=20)).exhibits
+    nothing, *rest = answer(subject, evidence(130, planted={})).exhibits
+
+    for found in (gallery, nothing):
+        assert isinstance(found, Gallery)
+        assert not found.examples
+        assert found.reading.startswith("No example reaches a memorisation of 0.25")
+    assert not [exhibit for exhibit in rest if isinstance(exhibit, Table)]
+
+
+def test_examples_shown_that_may_be_there_by_luck_are_counted(subject, evidence) -> None:
+    gallery, table, _ = answer(subject, evidence(14, slightly=17, planted={})).exhibits
+
+    assert isinstance(gallery, Gallery)
+    assert isinstance(table, Table)
+    lows = {row[0]: row[3] for row in table.rows}
+    unsure = sum(lows[shown.index] <= 0 for shown in gallery.examples)
+    assert unsure > 0
+    assert f"The intervals of {unsure} of them include 0" in gallery.reading
 
 
 def test_few_trainings_tell_the_mean_but_not_the_share(subject, evidence) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from audited import evidence, subject, without_outcome
 
@@ -10,6 +13,7 @@ from shattering.checks.registry import Subject, checks
 from shattering.core.finding import Finding
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
+from shattering.data.dataset import Splits
 
 CHECK = checks.get("noise")
 STEPS = {"true_labels": 10, "random_labels": 40}
@@ -99,3 +103,10 @@ def test_budgets_follow_the_pilot() -> None:
     assert (small.data.train_size, small.training.batch_size <= 10) == (10, True)
     ladders = [spec for spec in CHECK.design(who, 2 * SEEDS_A_LADDER) if spec.data.train_size]
     assert {spec.seed for spec in ladders} == {1, 2}
+
+
+def test_three_examples_have_no_smaller_parts() -> None:
+    whole = subject("table")
+    few = replace(whole, splits=Splits(whole.splits.train.take(np.array([0, 1, 4])), whole.splits.test))
+    told = found(few, [made(spec, 10) for spec in CHECK.design(few, SEEDS_A_LADDER)], SEEDS_A_LADDER)
+    assert told["random_labels_capacity"].value == 3

@@ -78,6 +78,16 @@ def test_accuracy_without_the_copies_is_told(planted: Splits) -> None:
     assert found["test_accuracy"].cost.runs == 1
 
 
+def test_a_test_split_of_copies_alone_is_warned_of() -> None:
+    train = np.arange(12.0).reshape(6, 2)
+    found, _ = answered(rows(train, [0, 1, 0, 1, 0, 1], train[:4], [0, 1, 0, 1]), [0, 1, 0, 1])
+
+    accuracy = found["test_accuracy"]
+    assert (accuracy.value, accuracy.level) == (1.0, "warning")
+    assert "no test example is left without copies of training examples" in accuracy.statement
+    assert "No test example is left without copies of training examples" in accuracy.caveats[0]
+
+
 def test_sound_data_raise_no_warning() -> None:
     generator = np.random.default_rng(0)
     labels = [0, 1] * 30
@@ -86,6 +96,9 @@ def test_sound_data_raise_no_warning() -> None:
     found, _ = answered(splits, labels)
 
     assert {finding.level for finding in found.values()} == {"good", "note"}
+    missing = found["missing_classes"]
+    assert (missing.value, missing.unit) == (0, "missing")  # the report says "0 missing"
+    assert missing.statement == "All 2 classes occur in both splits; none is missing."
 
 
 def test_small_and_missing_classes_are_told() -> None:
@@ -101,6 +114,21 @@ def test_small_and_missing_classes_are_told() -> None:
     assert found["balanced_accuracy"].value == 0.5
     assert found["label_shift"].level == "warning"
     assert found["test_accuracy"].statement.count("without classes that training lacks") == 1
+
+
+def test_zeros_of_either_sign_are_copies() -> None:
+    splits = rows(np.array([[0.0, 1], [2, 0.0], [2, -0.0]]), [0, 1, 1], np.array([[-0.0, 1], [5, 5]]), [0, 1])
+    copies = exact_copies(splits)
+    assert copies.train.tolist() == [False, True, True]
+    assert copies.contaminated.tolist() == [True, False]
+
+
+def test_a_class_kept_in_the_training_split_is_told_as_such() -> None:
+    splits = rows(np.arange(10.0).reshape(5, 2), [0, 0, 1, 1, 2], np.array([[9.0, 8], [7, 6]]), [0, 1])
+    answer = CHECK.answer(Subject(base_spec(), splits, held_out=True), Evidence())
+    (found,) = (each for each in answer.findings if each.name == "missing_classes")
+    assert (found.level, found.value) == ("warning", 1.0)
+    assert "the test split lacks 2" in found.statement and "one example stays" in found.caveats[1]
 
 
 def test_one_class_in_the_test_split_is_no_crash() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shattering.api import audit
 from tiny_runs import fork_workers
 
 MODEL = """
@@ -67,9 +68,18 @@ def test_a_dry_run_says_what_could_be_told(shattering: Any) -> None:
         assert check in done.out
 
 
+def test_a_dry_run_in_python_returns_the_plan(workplace: Path) -> None:
+    told = audit("auditable:build", "table.npz", checks="soundness,signal", budget="10s", jobs=1, dry_run=True)
+
+    assert [row["check"] for row in told["plan"]] == ["soundness", "signal"]
+    assert told["budget_minutes"] == pytest.approx(1 / 6)
+    assert not list((workplace / "audit" / "runs").glob("*"))
+
+
 @pytest.mark.parametrize(
     ("words", "code", "identifier"),
     [
+        (("auditable.py", "--data", "table.npz"), 4, "model-name-malformed"),
         (("auditable:build", "--data", "table.npz", "--budget", "soon"), 2, "audit-budget"),
         (("auditable:build", "--data", "table.npz", "--checks", "signals"), 2, "unknown-check"),
         (("auditable:build", "--data", "table.npz", "--set", "seed=3"), 2, "spec-planned-field"),

@@ -90,6 +90,14 @@ def test_an_empty_folder_is_no_store_and_stays_empty(tiny_study: str, shattering
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_of_something_else_is_refused_as_a_run_would(tiny_study: str, shattering: Any, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+
+    called = shattering("run", "tiny", "--dry-run", "--out", str(tmp_path))
+
+    assert called.err.startswith("error [store-not-a-store]: ") and called.err.endswith("new folder with --out.\n")
+
+
 def test_ten_thousand_runs_pass_when_confirmed(
     tiny_study: str, shattering: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

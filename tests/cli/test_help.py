@@ -44,7 +44,7 @@ def test_help_names_every_command_and_exit_code() -> None:
 
     for command in ("list", "run", "report", "compare", "show"):
         assert f" {command} " in told
-    for code in range(7):
+    for code in (*range(7), 130):
         assert f" {code} " in told
 
 
@@ -63,3 +63,12 @@ def test_help_of_run_names_every_option() -> None:
 
 def test_version_is_printed() -> None:
     assert start(f"{PROGRAM} sys.exit(code)", "--version").stdout == f"{__version__}\n"
+
+
+def test_a_command_that_is_not_there_is_answered_with_all_that_are() -> None:
+    told = start(f"{PROGRAM} sys.exit(code)", "shatterr")
+
+    assert (told.returncode, told.stdout) == (2, "") and told.stderr.count("\n") == 1
+    assert told.stderr.startswith("error [unknown-command]: ") and "did you mean 'shatter'?" in told.stderr
+    commands = "list run audit sweep shatter report compare show query serve"
+    assert told.stderr.endswith(f"the commands are {', '.join(commands.split())}.\n")

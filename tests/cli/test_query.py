@@ -85,6 +85,19 @@ def test_questions_about_every_table(filled: Path, shattering: Any) -> None:
     assert ask("SELECT 'nan'::DOUBLE, 1 AS a, 2 AS a") == [["nan", 1, 2]]
 
 
+@pytest.mark.parametrize("runs", ["some", "none"])
+def test_every_field_of_the_spec_can_be_asked_for(runs: str, filled: Path, tmp_path: Path, shattering: Any) -> None:
+    """Also those that no run sets, in a store without runs, and the message of failures where none failed."""
+    store = filled if runs == "some" else Store.open(tmp_path / "empty", write=True).root
+    names = ["data.left_out_size", "selection.parent", "start.step", "training.decay_steps", "error", "seed"]
+    question = f"SELECT {', '.join(names)}, avg(data.left_out_size) OVER () FROM runs WHERE start.step IS NULL"
+    told = rows_of(shattering("query", str(store), question, "--json"))
+    assert len(told) == (13 if runs == "some" else 0) and all(row[:4] + row[6:] == [None] * 5 for row in told)
+    listed = json.loads(shattering("query", str(store), "--json").out)["tables"]["runs"]
+    assert set(names) <= {column["name"] for column in listed}
+    assert not {"selection", "start", "start.fields"} & {column["name"] for column in listed}
+
+
 @pytest.mark.parametrize(
     ("sql", "identifier"),
     [
@@ -217,3 +230,25 @@ def test_many_runs_are_counted_and_the_first_listed(
 def test_a_wrong_choice_is_refused(words: list[str], filled: Path, shattering: Any) -> None:
     called = shattering("show", str(filled), *words)
     assert (called.code, called.out) == (2, "") and called.err.count("\n") == 1
+
+
+def test_fields_at_their_default_count_as_such(tmp_path: Path, shattering: Any) -> None:
+    """Half of the runs have set the field to another value, half have not set it: a question is of both."""
+    file = tmp_path / "axes.yaml"
+    file.write_text(
+        "base: {model: {name: pseudo_fisher, fields: {size: 10, draws: 2}}}\n"
+        "grid: {model.fields.axis: [examples, features]}\ndata: drawn\nseeds: 1\n"
+    )
+    out = str(tmp_path / "runs")
+    assert shattering("sweep", str(file), "--out", out, "--quiet").code == 0
+
+    asked = shattering(
+        "query", out, "SELECT model.fields.axis, count(*) AS n FROM runs GROUP BY ALL ORDER BY ALL", "--csv"
+    )
+    assert asked.out.splitlines()[1:] == ["examples,1", "features,1"]
+    met = shattering("show", out, "--where", "model.fields.axis = 'examples'", "--json")
+    assert json.loads(met.out)["matching"] == 1
+    # A column and a text of the name of a table that this store has not.
+    assert shattering("query", out, "SELECT 'examples', max(examples) FROM rows", "--csv").code == 0
+    refused = shattering("query", out, "SELECT * FROM examples")
+    assert refused.code == 2 and "keeps a table of examples" in refused.err

@@ -163,3 +163,16 @@ def test_a_wrong_comparison_is_refused_in_one_sentence(
 
     assert (called.code, called.out) == (code, "")
     assert called.err.startswith(f"error [{identifier}]: ") and called.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["show", "report", "query", "serve"])
+def test_a_file_in_place_of_a_store_is_told_without_an_option_that_is_not_there(
+    command: str, shattering: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+
+    called = shattering(command, str(tmp_path / "notes.txt"))
+
+    assert (called.code, called.out) == (2, "")
+    assert called.err.startswith("error [out-is-file]: ") and called.err.count("\n") == 1
+    assert "--out" not in called.err and called.err.endswith("name the folder of a store.\n")

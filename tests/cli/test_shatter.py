@@ -91,6 +91,7 @@ def test_it_answers_and_answers_again(shattering: Any, few_digits: None, tmp_pat
 def test_a_dry_run_writes_nothing(shattering: Any, few_digits: None, tmp_path: Path) -> None:
     told = shattering("shatter", *QUICK, "--dry-run", "--out", str(tmp_path / "store"))
     assert told.code == 0 and "Nothing was written." in told.out
+    assert "starting the processes, some seconds, is not counted" in " ".join(told.out.split())
     assert not (tmp_path / "store").exists()
     listed = json.loads(shattering("shatter", *QUICK, "--dry-run", "--json").out)
     assert listed["learning_rates"] == [0.1] and listed["smallest"] == 16 and listed["seconds_per_update"] > 0

@@ -69,3 +69,17 @@ def test_examples_can_be_planned() -> None:
     assert len(files) >= 4
     for each in files:
         assert len(plan_sweep(read_sweep(each)).plan.specs) > 5
+
+
+def test_ways_that_differ_only_in_what_is_not_told_are_one_line_with_a_range() -> None:
+    from shattering.cli.sweep_plan import _ways
+
+    def entry(model: str, speed: float) -> dict[str, Any]:
+        return {"model": model, "batch_size": 64, "way": "compiled", "updates_per_second": {"compiled": speed}}
+
+    told = _ways([entry("mlp_1x512", 30428.0), entry("mlp_3x512", 9.0), entry("mlp_1x512", 21027.0)])
+
+    assert told == [
+        "Updates of mlp_1x512 in batches of 64 are made the way ‘compiled’, 21,027 to 30,428/s a process.",
+        "Updates of mlp_3x512 in batches of 64 are made the way ‘compiled’, 9/s a process.",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import pytest
 from pydantic import Field as Bound
 
 from shattering.core import registry as module
-from shattering.core.errors import ShatteringError, SpecError
+from shattering.core.errors import ShatteringError, SpecError, StoreError
 from shattering.core.registry import Registry, check_fields, keyword_fields
 
 
@@ -71,14 +72,14 @@ def test_plugins_are_loaded_once_from_their_entry_point(folder: Path, monkeypatc
     registry = load()
     loads = []
 
-    class EntryPoint:
+    class Entry:
         def load(self) -> None:
             loads.append(1)
             registry.add("quince", 3)
 
-    def entry_points(*, group: str) -> list[EntryPoint]:
+    def entry_points(*, group: str) -> list[Entry]:
         assert group == "shattering.plugins"
-        return [EntryPoint()]
+        return [Entry()]
 
     monkeypatch.setattr(module, "entry_points", entry_points)
     monkeypatch.setattr(module, "_plugins_loaded", False)
@@ -86,6 +87,17 @@ def test_plugins_are_loaded_once_from_their_entry_point(folder: Path, monkeypatc
     assert registry.names() == ["apple", "quince"]
     module.load_plugins()
     assert loads == [1]
+
+
+def test_a_plugin_that_cannot_be_imported_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("mine", "fruits.nothere", module.PLUGIN_GROUP)
+    monkeypatch.setattr(module, "entry_points", lambda *, group: [entry])
+    monkeypatch.setattr(module, "_plugins_loaded", False)
+
+    for _ in range(2):  # a second look-up must not pass over what the first could not load
+        with pytest.raises(StoreError, match=r"The plugin mine \(fruits.nothere, .*No module named") as caught:
+            module.load_plugins()
+        assert caught.value.identifier == "plugin-broken"
 
 
 def sample(dataset: object, *, p: Annotated[float, Bound(ge=0, le=1)], flip: bool = False, size: int = 3) -> None:

@@ -22,6 +22,7 @@ from shattering.models.adapted import arguments_of
 N, CLASSES = 60, 3
 LABELS = np.arange(N) % CLASSES
 FEATURES = (np.arange(N * 4).reshape(N, 4) / 7).astype(np.float32)
+TEXT = [f"{'ab'[place % 2]}" for place in range(N)]
 IDS = np.arange(N * 5).reshape(N, 5) % 97
 
 
@@ -115,6 +116,93 @@ def test_a_fifth_of_each_class_is_held_out_once(tmp_path: Path) -> None:
     half = gather((FEATURES, LABELS), folder=tmp_path, held_out=0.5)
     assert len(half.splits.test) == 30
     assert set(found.splits.test.inputs[:, 0].tolist()) <= set(half.splits.test.inputs[:, 0].tolist())
+
+
+def test_a_class_of_one_example_stays_in_the_training_split(tmp_path: Path) -> None:
+    found = gather((FEATURES, np.where(np.arange(N) == 7, 2, LABELS % 2)), folder=tmp_path)
+    assert np.bincount(found.splits.train.labels)[2] == 1 and 2 not in found.splits.test.labels
+    assert found.splits.train.num_classes == 3
+    assert found.notes == ("1 class of one example stays in the training split",)
+    assert load_data(found.data).fingerprint == found.splits.fingerprint  # as a worker reads it
+    most = gather((FEATURES[:6], LABELS[:6]), folder=tmp_path, held_out=0.9)
+    assert np.bincount(most.splits.train.labels).tolist() == [1, 1, 1]
+    with pytest.raises(DataError, match="2 examples in 2 classes"):
+        gather((FEATURES[:2], LABELS[:2]), folder=tmp_path)
+
+
+def test_four_rows_are_enough(tmp_path: Path) -> None:
+    found = gather(text(tmp_path / "four.csv", "u,label\n1,0\n2,1\n3,1\n4,1\n"), folder=tmp_path / "audit")
+    assert sorted(found.splits.train.labels.tolist()) == [0, 1, 1] and found.splits.test.labels.tolist() == [1]
+
+
+def test_a_test_split_may_lack_classes(tmp_path: Path) -> None:
+    few = LABELS > 0
+    apart = gather((FEATURES, LABELS), (FEATURES[few], LABELS[few]), folder=tmp_path)
+    inside = gather(
+        written(tmp_path, x_train=FEATURES, y_train=LABELS, x_test=FEATURES[few], y_test=LABELS[few]), folder=tmp_path
+    )
+    assert apart.splits.fingerprint == inside.splits.fingerprint == load_data(apart.data).fingerprint
+    assert apart.splits.test.num_classes == CLASSES and sorted(set(apart.splits.test.labels)) == [1, 2]
+    with pytest.raises(DataError, match="Class 0 has no example in the test split"):
+        load_data(str(tmp_path / "given.npz"))
+
+
+def test_a_test_folder_may_lack_classes(tmp_path: Path) -> None:
+    for place in range(24):
+        for root, names in (("parted/train", "abc"), ("parted/test", "ac"), ("flat", "abc"), ("odd", "ad")):
+            path = tmp_path / root / names[place % len(names)] / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(np.full((4, 5, 3), 10 * place, dtype=np.uint8)))
+    parted = gather(tmp_path / "parted", folder=tmp_path / "audit")
+    apart = gather(tmp_path / "flat", tmp_path / "parted" / "test", folder=tmp_path / "audit")
+    assert parted.splits.fingerprint == apart.splits.fingerprint == load_data(parted.data).fingerprint
+    assert parted.splits.train.class_names == parted.splits.test.class_names == ("a", "b", "c")
+    assert parted.splits.test.labels.tolist() == [0] * 12 + [2] * 12
+    with pytest.raises(DataError) as told:
+        gather(tmp_path / "flat", tmp_path / "odd", folder=tmp_path / "audit")
+    assert told.value.identifier == "data-class-missing"
+    with pytest.raises(DataError, match="lacks the class folder 'b'"):
+        load_data(str(tmp_path / "parted"))
+
+
+def test_labels_from_one_are_counted_from_zero(tmp_path: Path) -> None:
+    rows = "".join(f"{place},{place % 3 + 1}\n" for place in range(N))
+    forms = {
+        "arrays": (FEATURES, LABELS + 1),
+        "floats": (FEATURES, LABELS + 1.0),
+        "both splits": {"train": (FEATURES, LABELS + 1), "test": (FEATURES[1:], LABELS[1:] + 1)},
+        "one class not tested": {"train": (FEATURES, LABELS + 1), "test": (FEATURES[:2], LABELS[:2] + 1)},
+        "a table": text(tmp_path / "a.csv", f"u,label\n{rows}"),
+    }
+    for form, data in forms.items():
+        found = gather(data, folder=tmp_path / "audit")
+        assert found.splits.train.num_classes == CLASSES, form
+        assert found.splits.train.class_names == ("1", "2", "3"), form
+        assert any("labels 1 … 3 were taken as 0 … 2" in note for note in found.notes), form
+    zero = gather((FEATURES, LABELS), folder=tmp_path / "audit")
+    assert zero.splits.train.class_names == () and not any("taken as" in note for note in zero.notes)
+    with pytest.raises(DataError, match="Class 0 has no example in the training split"):
+        gather({"train": (FEATURES, LABELS + 1), "test": (FEATURES, LABELS)}, folder=tmp_path / "audit")
+
+
+def test_text_labels_of_objects(tmp_path: Path) -> None:
+    wanted = gather((FEATURES, TEXT), folder=tmp_path)
+    for labels in (np.array(TEXT, dtype=object), np.array(TEXT, dtype=object)[:, None]):
+        assert gather((FEATURES, labels), folder=tmp_path).splits.fingerprint == wanted.splits.fingerprint
+    numbers = gather((FEATURES, LABELS.astype(object)), folder=tmp_path)
+    assert numbers.splits.fingerprint == gather((FEATURES, LABELS), folder=tmp_path).splits.fingerprint
+
+
+def test_zeros_of_either_sign_are_copies(tmp_path: Path) -> None:
+    rows = FEATURES.copy()
+    rows[4, 2], rows[5] = 0.0, rows[4]
+    rows[5, 2] = -0.0
+    found = gather({"train": (rows[:50], LABELS[:50]), "test": (rows[40:], LABELS[40:])}, folder=tmp_path)
+    assert any(note.startswith("1 training examples are exact copies of an earlier one with") for note in found.notes)
+
+
+def test_that_examples_were_held_out_is_left_to_the_report(tmp_path: Path) -> None:
+    assert not any("held out" in note for note in gather((FEATURES, LABELS), folder=tmp_path).notes)
 
 
 def test_test_data_are_taken_where_they_are_given(tmp_path: Path) -> None:
@@ -253,10 +341,93 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "labels too few": (lambda folder: (FEATURES, LABELS[:9]), "data-count-mismatch", "(9,)"),
     "a measured target": (lambda folder: (FEATURES, FEATURES[:, 0]), "data-labels-fractional", "60 different values"),
     "one class": (lambda folder: (FEATURES, np.zeros(N)), "data-one-class", "two classes"),
-    "a class of one example": (
-        lambda folder: (FEATURES, np.where(np.arange(N) == 7, 2, LABELS % 2)),
+    "a gap in the classes": (lambda folder: (FEATURES, LABELS * 2), "data-class-missing", "Class 1"),
+    "a class without training examples": (
+        lambda folder: {"train": (FEATURES, LABELS % 2), "test": (FEATURES, LABELS)},
         "data-class-missing",
-        "Class 2",
+        "Class 2 has no example in the training split",
+    ),
+    "text labels without training examples": (
+        lambda folder: {"train": (FEATURES, TEXT), "test": (FEATURES, [*TEXT[1:], "c"])},
+        "data-class-missing",
+        "Class 2 (c) has no example in the training split",
+    ),
+    "an empty column of one-hot labels": (
+        lambda folder: (FEATURES, np.eye(CLASSES + 1)[LABELS + 1]),
+        "data-class-missing",
+        "Class 0",
+    ),
+    "a name for a class 0 that is not there": (
+        lambda folder: written(folder, x_train=FEATURES, y_train=LABELS + 1, class_names=np.array(list("abcd"))),
+        "data-class-missing",
+        "Class 0 (a)",
+    ),
+    "an empty label": (
+        lambda folder: text(folder / "a.csv", "u,label\n1,yes\n2,\n3,no\n"),
+        "data-null",
+        "Row 1 of column 'label' of",
+    ),
+    "a missing label in a table": (
+        lambda folder: frame([None if row == 3 else label for row, label in enumerate(TEXT)]),
+        "data-null",
+        "Row 3 of column 'label' of data",
+    ),
+    "a missing number among the labels of a table": (
+        lambda folder: frame([float("nan") if row == 3 else float(label) for row, label in enumerate(LABELS)]),
+        "data-null",
+        "Row 3 of column 'label' of data",
+    ),
+    "text and numbers as labels of a table": (
+        lambda folder: frame([5 if row == 3 else label for row, label in enumerate(TEXT)]),
+        "data-labels-type",
+        "Row 3 of column 'label' of data is 5 where the first is 'a'",
+    ),
+    "text and numbers as labels": (
+        lambda folder: (FEATURES, [5 if row == 3 else label for row, label in enumerate(TEXT)]),
+        "data-labels-type",
+        "Label 3 of data is 5 where the first is 'a'",
+    ),
+    "text and numbers as labels of examples": (
+        lambda folder: Items(lambda place: (FEATURES[place], 5 if place == 3 else TEXT[place])),
+        "data-labels-type",
+        "Label 3 of data is 5 where the first is 'a'",
+    ),
+    "objects as labels": (
+        lambda folder: (FEATURES, np.array([{"a": 1}] * N, dtype=object)),
+        "data-labels-type",
+        "Label 0 of data is of type dict",
+    ),
+    "a missing label": (
+        lambda folder: (FEATURES, np.array([*TEXT[1:], None], dtype=object)),
+        "data-null",
+        f"Label {N - 1} of data",
+    ),
+    "several columns of text labels": (
+        lambda folder: (FEATURES, np.array([TEXT, TEXT]).T),
+        "data-labels-shape",
+        f"text of shape ({N}, 2)",
+    ),
+    "too few to hold any out": (
+        lambda folder: text(folder / "three.csv", "u,label\n1,0\n2,1\n3,1\n"),
+        "data-too-few",
+        "three.csv has 3 examples in 2 classes; to hold out a test part, one class must have two and at least 3 must "
+        "be left to train on",
+    ),
+    "semicolons": (
+        lambda folder: text(folder / "a.csv", "u;v;label\n1,5;2;0\n2,5;3;1\n"),
+        "data-csv-separator",
+        "seems to be ';', not ','; save it with commas",
+    ),
+    "commas between tabs": (
+        lambda folder: text(folder / "a.tsv", "u,label\n1,0\n"),
+        "data-csv-separator",
+        "seems to be ',', not a tab; save it with tabs",
+    ),
+    "no column by the usual names": (
+        lambda folder: text(folder / "a.csv", "u,v\n1,2\n"),
+        "data-column-missing",
+        "'target', 'targets', 'y', 'class' or 'fine_label' (it has: u, v); name the one that holds the labels with "
+        "--label (in Python `label=`)",
     ),
     "NaN": (lambda folder: (np.where(FEATURES > 30, np.nan, FEATURES), LABELS), "data-nan", "first in example"),
     "ragged rows": (lambda folder: ([[1.0], [1.0, 2.0]] * 30, LABELS), "data-ragged", "pad"),
@@ -280,6 +451,12 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "TypeError",
     ),
 }
+
+
+def frame(labels: list[Any]) -> Any:
+    """A table of pandas, its labels in a column of whatever they are."""
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame({"a": FEATURES[:, 0], "b": FEATURES[:, 1], "label": labels})
 
 
 def text(path: Path, content: str) -> str:

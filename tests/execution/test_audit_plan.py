@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from audit_demo import made_up_check, seeds_of
-from shattering.checks.registry import Check, Subject
-from shattering.core.spec import RunSpec
+from shattering.checks.registry import Check, Evidence, Subject, checks
+from shattering.core.record import Record, Status
+from shattering.core.spec import CorruptionSpec, RunSpec, override
 from shattering.data.load import load_data
-from shattering.execution.audit import in_turn
-from shattering.execution.audit_plan import Allotment, allot
+from shattering.execution.audit import in_order, in_turn
+from shattering.execution.audit_plan import Allotment, allot, experience, repetitions
 
 
 @pytest.fixture
@@ -79,8 +82,10 @@ def test_a_check_that_does_not_fit_is_refused_with_its_price(subject) -> None:
     given = shared(subject, [dear, cheap], 10.0)
 
     assert given["dear"].refused is not None
-    assert "100 × run" in given["dear"].refused
-    assert "10 s" in given["dear"].refused
+    assert given["dear"].refused == (
+        "it needs 100 runs, about 100 s of training, and what is left of the budget holds 10 s"
+    )
+    assert given["dear"].needed == 100.0
     assert given["cheap"].effort == 2
 
 
@@ -121,3 +126,65 @@ def test_runs_take_turns_so_that_no_check_is_left_with_nothing(subject) -> None:
     places = [place for place, spec in enumerate(order) if "b" in spec.stream_seeds]
     assert len(order) == 44
     assert [place // 11 for place in places] == [0, 1, 2, 3]
+
+
+def test_the_fewest_are_made_one_check_after_the_other(subject) -> None:
+    checks = [
+        made_up_check(name, rank=rank, least=3, useful=3, design=own_runs(name)) for rank, name in enumerate("ab")
+    ]
+
+    order = in_order(list(shared(subject, checks, 1e9).values()))
+
+    assert ["b" in spec.stream_seeds for spec in order] == [False] * 3 + [True] * 3
+
+
+def ended(spec: RunSpec, seconds: float, steps: int = 64) -> Record:
+    return Record(spec, Status.DONE, summary={"steps": steps}, provenance={"seconds": seconds})
+
+
+def refits(count: int) -> list[RunSpec]:
+    shuffled = override(RunSpec(), {"training.max_steps": 64}).model_copy(
+        update={"corruption": CorruptionSpec(name="permuted_labels")}
+    )
+    return [shuffled.model_copy(update={"seed": seed}) for seed in range(count)]
+
+
+def test_what_the_first_training_loads_and_compiles_is_not_expected_of_every_other(subject) -> None:
+    piloted = replace(subject, pilot=ended(RunSpec(), 4.0))
+    (refit,) = refits(1)
+
+    known = experience(piloted, Evidence(), 2, timed=0.001)
+
+    assert known.seconds(refit) == pytest.approx(0.064)
+    assert known.first_use == pytest.approx(4.0 - 0.064)
+    assert experience(piloted, Evidence(), 2).seconds(refit) == pytest.approx(4.0)  # nothing else is known
+    slow = replace(subject, pilot=ended(RunSpec(), 74.0))
+    assert experience(slow, Evidence(), 2, timed=0.001).seconds(refit) == pytest.approx(64.0)
+
+
+def test_runs_that_have_ended_tell_of_their_kind_without_the_first_of_each_process(subject) -> None:
+    pilot = ended(RunSpec(), 4.0)
+    seen = [pilot, *(ended(spec, seconds) for spec, seconds in zip(refits(6), (3, 0.3, 0.2, 2, 0.3, 0.4), strict=True))]
+    records = {record.digest: record for record in seen}
+    other = refits(1)[0].model_copy(update={"corruption": CorruptionSpec(name="random_labels")})
+
+    known = experience(replace(subject, pilot=pilot), Evidence(records), 2)
+
+    assert known.seconds(refits(8)[7]) == pytest.approx(0.3)
+    assert known.seconds(other) == pytest.approx(0.3)  # of a kind that has not ended: as fast as the fastest
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("signal", "19 refits under permuted labels"),
+        ("noise", "3 seeds of every kind of noise"),
+        ("coherence", "3 pairs of trainings, on your labels and on random ones"),
+    ],
+)
+def test_repetitions_are_counted_in_words(name: str, told: str) -> None:
+    assert repetitions(checks.get(name), checks.get(name).least) == told
+
+
+def test_one_repetition_is_in_the_singular() -> None:
+    assert repetitions(checks.get("signal"), 1) == "1 refit under permuted labels"

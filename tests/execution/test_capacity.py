@@ -159,6 +159,35 @@ def test_what_never_fits_ends_within_the_time() -> None:
     assert spent_seconds(rounds, asked.jobs) <= 60 * asked.minutes
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 4, 16])
+def test_a_small_budget_is_not_spent_on_starting_the_workers(jobs: int) -> None:
+    """The first run of each worker takes 2.8 s, whatever it trains, and the budget is 12 s in all."""
+    asked = question(target=300, minutes=0.2, rates=(0.1, 0.03, 0.01, 0.003), jobs=jobs)
+
+    def oracle(spec: RunSpec) -> float:
+        first = 60.0 if spec.corruption.name == RANDOM else 20.0
+        return first * 0.1 / spec.training.learning_rate * (spec.data.train_size or 0) / 32
+
+    rounds: list[tuple[Record, ...]] = []
+    while isinstance(following := next_round(asked, rounds), Round):
+        done = [recorded(spec, oracle, pace=0.001) for spec in following.specs]
+        for record in [] if rounds else done[:jobs]:
+            record.provenance["seconds"] += 2.8
+        rounds.append(tuple(done))
+    assert following.reason == "complete"
+    assert max(size_of(record) for record in of_sizes(flat(rounds))) == 300
+
+
+def test_a_slow_network_pays_for_its_first_updates() -> None:
+    asked = question(rates=(0.1, 0.03, 0.01, 0.003), minutes=1.0)
+    first = next_round(asked, [])
+    assert isinstance(first, Round)
+    done = [recorded(spec, lambda spec: 1e9, pace=0.5) for spec in first.specs]
+    assert spent_seconds([done], asked.jobs) > 45
+    ended = next_round(asked, [done])
+    assert isinstance(ended, Ended) and ended.reason == "too-slow" and (ended.seconds or 0) > 120
+
+
 def test_a_wall_is_seen_and_its_runs_are_bounds() -> None:
     """Beyond 300 examples random labels are never fitted."""
     law = PowerLaw()

@@ -124,6 +124,13 @@ def test_absent_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert error.value.identifier == "device-absent"
 
 
+@pytest.mark.parametrize("name", ["adlam2020", "atanasov2024", "deng2019", "heckel2020", "kuzborskij2021", "loog2020"])
+def test_a_study_that_draws_its_examples_takes_no_others(name: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        plan_study(name, data="digits", scale="smoke")
+    assert caught.value.identifier == "study-own-data"
+
+
 def test_empty_plan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     register_study(monkeypatch, lambda request: [])
     with pytest.raises(SpecError) as error:

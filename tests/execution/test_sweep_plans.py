@@ -19,6 +19,7 @@ from shattering.core.sweep_file import parse_sweep
 from shattering.execution.adaptive import Decider, Ended, interval_of, next_count, threshold_interval
 from shattering.execution.plan import Planned, resolved
 from shattering.execution.sweep import plan_sweep, run_sweep
+from shattering.simulations.registry import simulated
 from tiny_runs import TINY, fork_workers, register_study, tiny_spec
 
 
@@ -237,3 +238,14 @@ def test_a_sweep_runs_resumes_and_decides_the_same(tmp_path: Path, monkeypatch: 
     assert again.computed == 0
     fixed = parse_sweep({"name": "y", "base": base, "grid": {"training.learning_rate": [0.05, 0.2]}, "seeds": 5})
     assert set(plan_sweep(fixed).plan.digests) == set(first.store.all_digests())
+
+
+def test_the_fields_of_a_simulation_can_be_swept() -> None:
+    """Simulations are neither trained nor measured, so a sweep's own training and measures are not theirs."""
+    grid = {"model.fields.size": [20, 40]}
+    found = planned({"base": {"model.name": "pseudo_fisher"}, "grid": grid, "data": "drawn", "seeds": 2})
+    wanted = [simulated("pseudo_fisher", seed, size=size) for seed in range(2) for size in (20, 40)]
+    assert set(found.plan.digests) == {resolved(spec, found.plan.request, {}).digest for spec in wanted}
+    with pytest.raises(SpecError) as caught:
+        planned({"study": "deng2019-classification", "data": "digits"})
+    assert caught.value.identifier == "study-own-data"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from audit_demo import audit_of_digits, carried_out_here, made_up_check, named
+from shattering.core.finding import Chart, Column, Table
 from shattering.report.audit import audit_findings
 from shattering.report.audit_html import write_audit
 
@@ -72,10 +75,48 @@ def test_everything_that_reacts_can_be_reached_by_keyboard(path, browser) -> Non
     assert len(reached) >= wanted
 
 
-def test_the_whole_table_is_printed(path, browser) -> None:
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A page with a table as wide as that of the labels, and of more rows than are printed."""
+    out = tmp_path_factory.mktemp("wide") / "store"
+    audit = carried_out_here(audit_of_digits(out, made_up_check(least=1, useful=1)), out)
+    columns = (
+        Column("example", "example"),
+        Column("given"),
+        Column("held-out probability of the given class", "probability"),
+        *(Column(f"number of predictions {place}", "number") for place in range(8)),
+    )
+    rows = tuple((place, "malignant" * (1 + place % 2), place / 60, *range(8)) for place in range(60))
+    chart = next(one for one in audit.answers[0].exhibits if isinstance(one, Chart))
+    answer = replace(audit.answers[0], exhibits=(chart, Table("wide", "Wide", columns, rows, "Read.")))
+    audit = replace(audit, answers=(answer,))
+    return write_audit(audit, audit_findings(audit))
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", [900, 680])
+def test_on_paper_a_wide_table_fits_and_its_first_rows_stand_for_it(wide, browser, width: int, scripts: bool) -> None:
+    page = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=scripts).new_page()
+    page.goto(wide.as_uri())
+    page.emulate_media(media="print")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    seen = "[...document.querySelectorAll('table.sortable tbody tr')].map(row => row.offsetHeight > 0)"
+    assert page.evaluate(seen) == [True] * 50 + [False] * 10
+    assert page.locator(".printed").is_visible()
+    assert "at most 50 of the 60 rows" in (page.locator(".printed").text_content() or "")
+    page.emulate_media(media="screen")
+    assert page.evaluate(seen) == [True] * 60
+    assert page.locator(".printed").is_hidden()
+    page.context.close()
+
+
+def test_a_short_table_is_printed_whole(path, browser) -> None:
     page = browser.new_page()
     page.goto(path.as_uri())
     page.emulate_media(media="print")
 
     assert page.evaluate("getComputedStyle(document.querySelector('.tall')).overflowY") == "visible"
     assert page.locator(".filter").first.is_hidden()
+    assert page.evaluate("[...document.querySelectorAll('.sortable tbody tr')].every(row => row.offsetHeight > 0)")
+    assert page.locator(".printed").count() == 0

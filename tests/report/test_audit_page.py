@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from html import unescape
+from dataclasses import replace
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import pytest
 
 from audit_demo import audit_of_digits, carried_out_here, made_up_check, named
+from shattering.core.config import minutes_of
+from shattering.core.finding import Column, Gallery, Table
+from shattering.core.record import Status
 from shattering.execution.audit import Audit
 from shattering.report.audit import LEVELS, audit_findings
 from shattering.report.audit_html import write_audit
-from shattering.report.audit_terminal import render_audit, value_cells
+from shattering.report.audit_terminal import counts_text, render_audit, value_cells
+from shattering.report.words import duration
 
 HOSTILE = "</script><script>window.gained = 1</script><img src=x onerror='window.gained = 1'>\"'"
 
@@ -101,8 +106,57 @@ def test_the_terminal_has_every_finding_and_the_way_on(audits) -> None:
     assert "continue with: again" in unfinished
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, ">99.9%"), (0.9996, ">99.9%"), (0.9994, "99.9%"), (0.0, "<0.1%"), (1e-9, "<0.1%")]
+)
+def test_an_estimated_probability_is_never_shown_as_sure(audits, value: float, text: str) -> None:
+    audit = audits["plain"]
+    table = Table("sure", "Sure", (Column("p", "probability"), Column("q", "percent")), ((value, 1.0),), "Read.")
+    answers = (replace(audit.answers[0], exhibits=(table,)),)
+
+    page = page_of(replace(audit, answers=answers))
+
+    assert f'<td class="n" data-key="{value!r}">{escape(text)}</td>' in page
+    assert '<td class="n" data-key="1.0">100.0%</td>' in page
+
+
+def test_a_gallery_without_examples_is_its_sentence(audits) -> None:
+    audit = audits["plain"]
+    answers = (replace(audit.answers[0], exhibits=(Gallery("none", "Nobody", (), "There is none."),)),)
+
+    page = page_of(replace(audit, answers=answers))
+
+    assert "<p>There is none.</p>" in page
+    assert 'class="shown"' not in page
+
+
 def test_what_could_not_be_told_has_no_number() -> None:
     finding = {"value": None, "low": None, "high": None, "unit": "1", "p_value": None}
 
     assert value_cells(finding) == ("–", "")
     assert list(LEVELS) == ["warning", "note", "good", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "now", "told"),
+    [
+        ({}, 0, "No training was made, in 3.0 s."),
+        ({"done": 1}, 1, "1 training (1 fitted), made now, in 3.0 s."),
+        ({"done": 1}, 0, "1 training (1 fitted), made before now, in 3.0 s."),
+        ({"done": 20, "failed": 2}, 0, "22 trainings (20 fitted, 2 failed), none of them now, in 3.0 s."),
+        ({"done": 20}, 20, "20 trainings (20 fitted), all of them now, in 3.0 s."),
+        ({"done": 20, "cancelled": 1}, 7, "21 trainings (20 fitted, 1 not run), 7 of them now, in 3.0 s."),
+    ],
+)
+def test_trainings_are_counted_in_words(runs: dict[str, int], now: int, told: str) -> None:
+    counts = {status.value: runs.get(status.value, 0) for status in Status}
+
+    assert counts_text({"runs": counts, "computed": now, "seconds": 3.0}) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("10s", "10 s"), ("90s", "90 s"), ("1m", "1 min"), ("10m", "10 min"), ("2h", "2 h"), (90, "90 min")],
+)
+def test_a_budget_is_told_as_it_was_given(given: str | float, told: str) -> None:
+    assert duration(minutes_of(given)) == told

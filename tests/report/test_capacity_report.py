@@ -117,8 +117,8 @@ def test_no_answer_is_one_sentence(tmp_path: Path, oracle: Oracle, rates: tuple[
 
 
 def test_too_little_time_says_how_much_is_needed(tmp_path: Path) -> None:
-    found = findings(checked(tmp_path, PowerLaw(), question(minutes=0.5, target=50_000), pace=0.1))
-    assert found["random"] is None and found["minutes_needed"] > 0.5
+    found = findings(checked(tmp_path, PowerLaw(), question(minutes=0.3, target=50_000), pace=0.1))
+    assert found["random"] is None and found["minutes_needed"] > 0.3
     assert f"--minutes {found['minutes_needed']:g}" in found["answer"]
 
 

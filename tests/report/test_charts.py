@@ -65,6 +65,59 @@ def test_bounds_below_zero_leave_no_band_on_a_log_axis():
     assert "low" not in rows(chart)[0]
 
 
+def areas(chart):
+    return [layer for layer in chart.spec["layer"] if layer["mark"]["type"] == "area"]
+
+
+def test_a_band_breaks_where_an_interval_is_missing_and_says_so():
+    points = [Point(x, 1, "a", low=-1 if x == 5 else 0.5, high=2) for x in range(1, 12)]
+    chart = draw(figure(points, y=Axis("y", "log")), ())
+    assert chart is not None
+    stretches = {row["x"]: row.get("spread") for row in rows(chart)}
+    assert stretches[4] == stretches[1] and stretches[5] is None
+    assert stretches[6] == stretches[11] and stretches[6] != stretches[4]
+    (area,) = areas(chart)
+    assert {"field": "spread"} in area["encoding"]["detail"]
+    assert any(remark.startswith("1 interval has an end") for remark in chart.remarks)
+
+
+def test_a_band_does_not_run_on_over_a_point_that_has_no_place():
+    points = [Point(x, 0 if x == 5 else 1, "a", low=0.5, high=2) for x in range(1, 12)]
+    chart = draw(figure(points, y=Axis("y", "log")), ())
+    assert chart is not None
+    stretches = {row["x"]: row["spread"] for row in rows(chart)}
+    assert stretches[4] != stretches[6]
+
+
+def test_an_interval_alone_in_its_stretch_is_a_bar():
+    points = [Point(x, 1, "a", low=0.5 if x == 5 else None, high=2) for x in range(1, 12)]
+    chart = draw(figure(points), ())
+    assert chart is not None
+    assert [row.get("spread") for row in rows(chart) if row["x"] == 5] == ["bar"]
+    assert not areas(chart)
+
+
+def test_a_formula_is_a_line_and_its_simulation_marks_with_bars():
+    import altair
+
+    points = [Point(x, x, "a", x - 1, x + 1, kind=kind) for kind in ("formula", "simulation") for x in range(2, 14)]
+    chart = draw(figure(points), ())
+    assert chart is not None
+    altair.Chart.from_dict(chart.spec)
+    layers = {layer["mark"]["type"]: layer for layer in chart.spec["layer"]}
+    assert {"filter": "datum.kind === 'formula'"} in layers["line"]["transform"]
+    assert {"filter": "datum.kind !== 'formula'"} in layers["point"]["transform"]
+    assert layers["point"]["encoding"]["shape"]["scale"]["range"] == ["stroke", "circle"]
+    assert {row["spread"] for row in rows(chart) if row["kind"] == "simulation"} == {"bar"}
+
+
+def test_panels_of_an_odd_number_have_an_axis_each():
+    for panels, own in (("pqr", "independent"), ("pq", None)):
+        chart = draw(figure([Point(x, x, "a", panel=panel) for panel in panels for x in (1, 2)]), ())
+        assert chart is not None
+        assert chart.spec.get("resolve", {}).get("axis", {}).get("x") == own
+
+
 def test_lower_bounds_have_arrows():
     chart = draw(figure([Point(1, 1, "a"), Point(2, 9, "a", censored=True)]), ())
     assert chart is not None

@@ -78,6 +78,21 @@ def test_runs_are_listed_and_shown(tmp_path, registered):
     assert "not begun" in render_run(describe_run(store, plan.digests[3]))
 
 
+def test_a_list_of_chosen_runs_says_how_many_match(tmp_path, registered):
+    registered()
+    store = demo_store(tmp_path / "store", demo_plan(), MIXED)
+    planned = describe_runs(store)["matching"]
+
+    def last(**choice):
+        return " ".join(render_runs(describe_runs(store, **choice)).split())
+
+    assert f"1 of {planned} runs in " in last(status=Status.DIVERGED) and last(status=Status.DIVERGED).endswith("match")
+    assert f"{planned} runs in " in last() and "match" not in last()
+    fitted = describe_runs(store, status=Status.DONE)["matching"]
+    assert last(status=Status.DONE, limit=1).endswith("match, 1 shown") and fitted > 1
+    assert f"0 of {planned} runs in " in last(where="seed = 99")
+
+
 @pytest.mark.parametrize(("prefix", "identifier"), [("zz", "unknown-run"), ("", "run-ambiguous")])
 def test_wrong_names_of_runs_are_told(tmp_path, registered, prefix, identifier):
     registered()

@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 from serving_demo import commit, demo_plan, demo_specs
 
+from shattering.core.record import Record, Status
+from shattering.core.spec import parse_spec
 from shattering.store.store import Store
 
 pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><script>window.gained = 1</script><img src=x onerror='window.gained = 1'>"
 SWEEP = """
 name: watched
@@ -149,3 +152,56 @@ def test_everything_is_reached_by_the_keyboard(tmp_path: Path, browser: Any) -> 
             reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
         assert {"A", "choice", "log", "SUMMARY", "command"} <= reached
         assert page.evaluate("[...document.querySelectorAll('#charts svg')].every(s => s.getAttribute('aria-label'))")
+
+
+def test_a_study_without_accuracies_says_so_in_place_of_empty_axes(tmp_path: Path, browser: Any) -> None:
+    store = Store.open(tmp_path / "store", write=True)
+    specs = [parse_spec({"model": {"name": "formula", "fields": {"strength": value}}}) for value in (1, 2)]
+    store.save_plan(demo_plan(specs))
+    with served(store.root) as address:
+        page = browser.new_page()
+        page.goto(address)
+        until(page, "document.querySelector('#reading-curves').textContent.startsWith('No curve yet')")
+        lease = store.lease(specs[0].digest)
+        assert lease is not None
+        with lease:
+            store.put(Record(specs[0], Status.DONE, ({"step": 0, "error": 0.5},)), lease)
+        until(page, "document.querySelector('#reading-curves').textContent.includes('none recorded training or test')")
+        for part in ("#controls", "#legend", "#charts", "#last-box"):
+            assert not page.is_visible(part), part
+
+
+def test_a_long_choice_does_not_overrun_a_narrow_screen(tmp_path: Path, browser: Any) -> None:
+    specs = [
+        parse_spec({"corruption": {"name": name}, "training": {"learning_rate": rate, "batch_size": batch}})
+        for name, rate, batch in (("true_labels", 0.1, 32), ("random_labels", 0.2, 64), ("gaussian", 0.3, 256))
+    ]
+    store = Store.open(tmp_path / "store", write=True)
+    store.save_plan(demo_plan(specs))
+    for spec in specs:
+        commit(store, spec)
+    with served(store.root) as address:
+        page = browser.new_page(viewport={"width": 360, "height": 900})
+        page.goto(address)
+        page.wait_for_selector("#charts svg", timeout=30_000)
+        assert len(page.evaluate("document.querySelector('#choice').options[0].text")) > 40
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_claims_are_stacked_on_a_narrow_screen_and_folded_where_no_run_bears_on_them(browser: Any) -> None:
+    with served(ROOT / "results" / "mnist-small") as address:
+        page = browser.new_page(viewport={"width": 400, "height": 900})
+        page.goto(address)
+        page.wait_for_selector(".claims tbody td", timeout=60_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        tops = page.evaluate(
+            "[...document.querySelector('.claims tbody tr').children].map(cell => cell.getBoundingClientRect().top)"
+        )
+        assert tops[0] < tops[1] == tops[2] < tops[3]
+        assert not page.is_visible("#absent table")
+        assert "claims not run: no run here bears on them" in page.inner_text("#absent summary")
+        page.click("#absent summary")
+        assert page.is_visible("#absent table")
+        assert "not run" not in page.inner_text(".claims")
+        assert page.inner_text("#report code") == "shattering report"
+        assert "`" not in page.inner_text("#report")

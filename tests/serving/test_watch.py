@@ -9,7 +9,7 @@ import pytest
 from serving_demo import Client, commit, demo_plan, demo_specs, rows_of
 
 from shattering.core.record import Record, Status
-from shattering.core.spec import parse_spec
+from shattering.core.spec import RunSpec, parse_spec
 from shattering.serving.curves import Choice, Curves, choices, thinned
 from shattering.serving.progress import Pace, about
 from shattering.serving.underway import ALIVE_SECONDS, Beats, halfway
@@ -115,6 +115,46 @@ def test_many_values_are_no_lines() -> None:
     assert choices(specs[:4])[0].names == (
         "true_labels, 0.01", "random_labels, 0.01", "true_labels, 0.02", "random_labels, 0.02",
     )  # fmt: skip
+
+
+def levels(models: tuple[str, ...] = ("mlp_1x512", "mlp_3x512"), many: int = 3) -> list[RunSpec]:
+    told = [
+        {"name": "true_labels"},
+        *({"name": "partially_corrupted_labels", "fields": {"p": level / 16}} for level in range(1, many + 1)),
+    ]
+    return [
+        parse_spec({"corruption": each, "model": {"name": model}, "seed": seed})
+        for each in told
+        for model in models
+        for seed in range(2)
+    ]
+
+
+def test_levels_of_a_corruption_are_lines_of_their_own() -> None:
+    found = {choice.title: choice for choice in choices(levels(many=4))}
+    p = "partially_corrupted_labels, p="
+    assert found["corruption"].names == ("true_labels", *(f"{p}{value}" for value in (0.0625, 0.125, 0.1875, 0.25)))
+    assert found["corruption"].together == ("model",)
+    assert found["model"].together == ("corruption", "corruption level p")
+    assert found["nothing: all runs together"].together == ("corruption", "corruption level p", "model")
+    assert choices(levels(("mlp_1x512",)))[0].names[:2] == ("true_labels", f"{p}0.0625")
+
+
+def test_levels_that_are_too_many_for_lines_are_said_to_be_taken_together(tmp_path: Path) -> None:
+    specs = levels(many=9)
+    by_corruption = choices(specs)[0]
+    assert by_corruption.names == ("true_labels", "partially_corrupted_labels")
+    assert by_corruption.together == ("corruption level p", "model")
+    told = Curves([spec.digest for spec in specs], by_corruption).to_tree({})
+    assert told["together"] == ["corruption level p", "model"]
+
+
+def test_a_line_is_named_by_the_fields_that_are_set() -> None:
+    specs = [
+        parse_spec({"model": {"name": "simulated", "fields": fields}})
+        for fields in ({}, {"strength": 5, "world": "logistic"}, {"strength": 1, "profile": "constant"})
+    ]
+    assert choices(specs)[0].names == ("defaults", "strength=5, world=logistic", "strength=1, profile=constant")
 
 
 def test_thinning_keeps_the_ends() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from noisy_records import verdicts
 
+from shattering.core.errors import SpecError
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.core.study import studies
@@ -78,3 +80,17 @@ def test_the_paper_protocol_plans_the_transformer(request_for) -> None:
     longest = [s for s in specs if s.training.max_steps == 10**6]
     assert {(s.training.optimizer, s.training.weight_decay) for s in longest} == {("adam", 0.0)}
     assert all(s.training.batch_size <= 512 for s in specs)
+
+
+def test_a_single_run_refuses_nothing(request_for) -> None:
+    one = [record for record in records(request_for, lambda spec: False) if record.spec.seed == 0]
+    told = {quantity: verdict for (_, quantity), verdict in verdicts(STUDY, one).items()}
+
+    assert told["accuracy on pairs left out, the largest, with weight decay"] == "effect inconclusive"
+    assert "Without it, one run got at most 3.0%" in STUDY.answer(one)
+
+
+def test_images_are_no_table(request_for) -> None:
+    with pytest.raises(SpecError) as caught:
+        STUDY.specs(request_for("digits", "smoke"))
+    assert caught.value.identifier == "study-needs-table"

@@ -110,6 +110,8 @@ def test_what_regularisers_gain_is_paired_by_seed_at_the_papers_scale(request_fo
     more = the_claim("Section 3: inception", "test accuracy: random crop less weight decay")
     bare = the_claim("Section 3: inception", "test accuracy: both regularisers less none")
 
+    assert bare.effect is not None
+    assert bare.effect.statement == "without regularisers test accuracy is well above guessing"
     for claim, value in ((more, 0.0328), (bare, 0.033)):
         estimate = claim.estimate(records)
         assert estimate is not None and estimate.value == pytest.approx(value)

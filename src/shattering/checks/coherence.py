@@ -37,6 +37,8 @@ PATIENCE, FEWEST_UPDATES = 2, 50
 
 NORMALISED = "batch_normalisations"
 
+UNTOLD = "How coherent the gradients are cannot be told"
+
 METHOD = (
     "m-coherence, m·α with α = ‖Σg‖²/(mΣ‖g‖²) over the gradients g of m single training examples, the same throughout, "
     f"in evaluation mode ({PAPER}), over trainings twice as long as fitting your labels takes; geometric means over "
@@ -85,7 +87,8 @@ def tells(subject: Subject, effort: int) -> str:
 
 def why_not(subject: Subject) -> str | None:
     """With batch normalisation no example has a gradient of its own; a clause, or none where there is none."""
-    count = subject.pilot.provenance.get(NORMALISED, 0) if subject.pilot is not None else 0
+    trained = subject.pilot.provenance.get(NORMALISED, 0) if subject.pilot is not None else 0
+    count = max(subject.batch_normalisations, trained)
     if not count:
         return None
     layers = "layer" if count == 1 else "layers"
@@ -99,7 +102,7 @@ def answer(subject: Subject, evidence: Evidence) -> Answer:
     """Coherence early and late, on the subject's labels and on random ones, whole and layer by layer."""
     reason = why_not(subject)
     if reason is not None:
-        return Answer(NAME, QUESTION, (_unknown(f"This cannot be told: {reason}.", evidence, ()),))
+        return Answer(NAME, QUESTION, (_unknown(f"{UNTOLD}: {reason}.", evidence, ()),))
     both = pairs(subject, evidence.effort)
     done = [(evidence.of([real]), evidence.of([twin])) for real, twin in both]
     whole = [(real[0], twin[0]) for real, twin in done if real and twin and ended([real[0]]) and ended([twin[0]])]
@@ -146,8 +149,11 @@ def _reason(subject: Subject, evidence: Evidence) -> str:
         return f"The gradients could not be measured: {failed[0].get('message', 'the training failed')}"
     diverged = sum(record is not None and record.status is Status.DIVERGED for record in found)
     if diverged:
-        return f"{diverged} of the trainings diverged, and no pair is left to compare; lower training.learning_rate."
-    return "No pair of trainings on your labels and on random ones has ended, so this cannot be told."
+        return (
+            f"{UNTOLD}: {diverged} of the trainings diverged, and no pair is left to compare; lower "
+            "training.learning_rate."
+        )
+    return f"{UNTOLD}: no pair of trainings on your labels and on random ones has ended."
 
 
 def _ratio(reals: Sequence[Record], twins: Sequence[Record], evidence: Evidence) -> Finding:

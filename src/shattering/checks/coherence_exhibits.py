@@ -81,7 +81,11 @@ def chart(reals: Sequence[Record], twins: Sequence[Record]) -> Chart:
         x=Axis("updates", "log"),
         y=Axis("m-coherence, examples", "log"),
         points=tuple(points),
-        reading=f"Early m-coherence is {told}; 1 is what gradients with nothing in common have.",
+        reading=(
+            "m-coherence, m·α, is how many of the m examples measured, itself included, a step along one example's "
+            f"gradient helps; α is that as a share of them. Early m-coherence is {told}; 1 is what gradients with "
+            "nothing in common have."
+        ),
         rules=(("orthogonal gradients", 1.0),),
     )
 
@@ -99,7 +103,9 @@ def layer_chart(reals: Sequence[Record], twins: Sequence[Record], layers: Sequen
     points: list[Point] = []
     for layer in layers:
         for kind, runs in ((REAL, reals), (RANDOM, twins)):
-            points += curve(without_start(runs), "step", f"{M}/{layer}", series=kind, panel=layer, positive=True)
+            points += curve(
+                without_start(runs), "step", f"{M}/{layer}", series=kind, panel=f"layer {layer}", positive=True
+            )
     return Chart(
         name="coherence_by_layer",
         title="m-coherence over training, layer by layer",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shattering.core.streams import Stream
+from shattering.data.checks import comparable
 from shattering.data.dataset import Dataset, Splits
 
 CLOSE = 0.1
@@ -60,7 +61,7 @@ def exact_copies(splits: Splits) -> Copies:
     places: dict[bytes, tuple[list[int], list[int]]] = {}
     for side, dataset in enumerate((splits.train, splits.test)):
         for position, row in enumerate(dataset.inputs):
-            digest = hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest()
+            digest = hashlib.blake2b(np.ascontiguousarray(comparable(row)).tobytes(), digest_size=16).digest()
             places.setdefault(digest, ([], []))[side].append(position)
     several = [pair for pair in places.values() if len(pair[0]) + len(pair[1]) > 1]
     train = np.zeros(len(splits.train), dtype=np.bool_)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shattering.checks.trainings import percent
-from shattering.core.finding import Chart, Column, Gallery, Shown, Table
+from shattering.core.finding import Chart, Column, Gallery, Shown, Table, bounded_percent
 from shattering.core.study import Axis, Point
 from shattering.measures.label_errors import HeldOut, Scores
 from shattering.measures.label_noise_rate import NORMAL_95, NoiseRate
 
 LISTED, SHOWN, PAIRS, MARKS = 1000, 24, 100, 40
+WRONG, FOUND = "of those looked at, wrong", "of all wrong ones, found"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class Labels:
         rate: how many are.
         precision: float64 ``[n]``, expected share of wrong labels among the first 1 … n of the ranking.
         classes: names.
+        total: how many training labels there are, those that could not be looked at among them.
     """
 
     data: HeldOut
@@ -33,6 +34,7 @@ class Labels:
     rate: NoiseRate
     precision: NDArray[np.float64]
     classes: tuple[str, ...]
+    total: int
 
 
 def gallery(found: Labels) -> Gallery:
@@ -41,9 +43,10 @@ def gallery(found: Labels) -> Gallery:
     examples = []
     for place in scores.order[:SHOWN]:
         given, looks = int(data.given[place]), int(scores.suggestion[place])
+        shares = [bounded_percent(float(data.probabilities[place, seen])) for seen in (given, looks)]
         caption = (
-            f"given as {found.classes[given]} ({percent(float(data.probabilities[place, given]))} of the held-out "
-            f"probability), looks like {found.classes[looks]} ({percent(float(data.probabilities[place, looks]))})"
+            f"given as {found.classes[given]} ({shares[0]} of the held-out probability), looks like "
+            f"{found.classes[looks]} ({shares[1]})"
         )
         examples.append(Shown("train", int(data.index[place]), caption, given, looks))
     return Gallery(
@@ -76,24 +79,29 @@ def ranking(found: Labels) -> Table:
                 int(data.left_out[place]),
             )
         )  # fmt: skip
+    title = f"The {len(rows):,} labels that look worst"
+    if len(rows) == len(data.given):
+        looked_at = " that could be looked at" if len(rows) < found.total else ""
+        title = f"All {len(rows):,} labels{looked_at}, worst first"
     return Table(
         name="suspicious_labels",
-        title=f"The {len(rows):,} labels that look worst",
+        title=title,
         columns=(
             Column("example", "example"),
             Column("given"),
             Column("looks like"),
             Column("score", "number"),
-            Column("wrong with probability", "percent"),
-            Column("held-out probability of the given class", "percent"),
-            Column("of the suggested one", "percent"),
+            Column("wrong with probability", "probability"),
+            Column("held-out probability of the given class", "probability"),
+            Column("of the suggested one", "probability"),
             *(Column(name, "number") for name in pieces),
             Column("held-out predictions", "number"),
         ),
         rows=tuple(rows),
         reading=(
-            "The higher the score, in log-odds, the worse the label looks. A low margin area, many forgetting events "
-            "and high memorisation mean that the network resisted the label."
+            "The score does no more than order the labels, the worst first; the probability of being wrong comes from "
+            "the fitted noise channel alone. A low margin area, many forgetting events and high memorisation mean that "
+            "the network resisted the label."
         ),
     )
 
@@ -118,9 +126,9 @@ def transition(found: Labels) -> Table:
         columns=(
             Column("true class"),
             Column("given as"),
-            Column("of its labels", "percent"),
-            Column("from", "percent"),
-            Column("to", "percent"),
+            Column("of its labels", "probability"),
+            Column("from", "probability"),
+            Column("to", "probability"),
         ),
         rows=tuple(rows),
         reading=(
@@ -136,16 +144,16 @@ def chart(found: Labels) -> Chart:
     last = min(count, max(50, round(2.5 * found.rate.value * count)))
     marks = sorted({max(1, round(last * (step + 1) / MARKS)) for step in range(MARKS)})
     total = max(1e-9, float(found.precision[-1]) * count)
-    points = [Point(float(mark), float(found.precision[mark - 1]), "of those looked at, wrong") for mark in marks]
-    points += [
-        Point(float(mark), min(1.0, float(found.precision[mark - 1]) * mark / total), "of all wrong ones, found")
-        for mark in marks
-    ]
+    points = [Point(float(mark), float(found.precision[mark - 1]), WRONG) for mark in marks]
+    points += [Point(float(mark), min(1.0, float(found.precision[mark - 1]) * mark / total), FOUND) for mark in marks]
     return Chart(
         name="label_precision",
         title="What looking at the worst labels is expected to find",
         x=Axis("labels looked at, worst first"),
         y=Axis("expected share", percent=True),
         points=tuple(points),
-        reading="Where the first curve falls, further looking finds mostly labels that are right.",
+        reading=(
+            f"Where the curve “{WRONG}” falls, further looking finds more and more labels that are right. The curves "
+            "have no intervals: they are expectations under the fitted noise channel."
+        ),
     )

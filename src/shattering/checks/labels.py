@@ -11,7 +11,7 @@ from shattering.checks.label_exhibits import Labels, chart, gallery, ranking, tr
 from shattering.checks.registry import Check, Evidence, Subject, register
 from shattering.checks.subset_runs import FRACTION, subset_runs
 from shattering.checks.trainings import percent, plural, told_counts, unknown
-from shattering.core.finding import Answer, Cost, Finding, Level
+from shattering.core.finding import Answer, Cost, Finding, Level, bounded_percent
 from shattering.measures.label_channel import readings
 from shattering.measures.label_errors import held_out, label_scores
 from shattering.measures.label_noise_rate import NoiseRate, expected_precision, noise_rate
@@ -36,6 +36,9 @@ RULED_OUT = 0.15
 OWN_SHARE = 0.25
 """So much of the networks' own expected mistakes is no sign of wrong labels where there may be none."""
 
+FEW_PREDICTIONS = 10
+"""From fewer held-out predictions an example, the expected share of wrong labels tends to be too high."""
+
 COMPARED = 100
 """Labels at the head of the ranking that are compared with cleanlab's where fewer look wrong."""
 
@@ -55,11 +58,16 @@ ESTIMATED_BY = (
 def tells(subject: Subject, effort: int) -> str:
     """What so many trainings can say."""
     predictions = (1 - FRACTION) * effort
-    missed = FRACTION**effort
+    count, missed = len(subject.splits.train), FRACTION**effort
+    without = f"{percent(missed)} of the {count:,} labels with none"
+    if missed < 0.001:
+        without = f"about {missed * count:,.0f} of the {count:,} labels with none"
+    if missed * count < 0.5:
+        without = f"most likely each of the {count:,} labels with at least one"
     return (
         f"With {plural(effort, 'training')} a label is compared with {predictions:.1f} held-out predictions on "
-        f"average, and {percent(missed)} of the {len(subject.splits.train):,} labels with none; the rate of wrong "
-        "labels can be told as far as the network is right about the classes."
+        f"average, and {without}; the rate of wrong labels can be told as far as the network is right about the "
+        "classes."
     )
 
 
@@ -88,7 +96,7 @@ def answer(subject: Subject, evidence: Evidence) -> Answer:
     channels = readings(data.probabilities, data.given)
     scores, rate = label_scores(data, channels), noise_rate(channels, data.given)
     precision = expected_precision(channels.lenient, data.given, scores.order)
-    found = Labels(data, scores, rate, precision, subject.classes)
+    found = Labels(data, scores, rate, precision, subject.classes, len(subject.splits.train))
     counts = f"{told_counts(specs, records, data.runs)}."
     caveats = _caveats(subject, rate, len(data.given))
     findings = [_rate(rate, cost, counts, caveats), _looking_wrong(found, cost, counts)]
@@ -109,6 +117,11 @@ def suspects(precision: NDArray[np.float64], rate: NoiseRate) -> int:
     return int(enough[-1]) + 1 if len(enough) and not no_sign(rate) else 0
 
 
+def _share(value: float) -> str:
+    """A share as the channel has it: 0 and 1 are the ends of its range, what is near them is an estimate."""
+    return percent(value) if value in (0.0, 1.0) else bounded_percent(value)
+
+
 def _level(rate: NoiseRate) -> Level:
     if no_sign(rate):
         return "good" if rate.high <= RULED_OUT else "note"
@@ -116,24 +129,24 @@ def _level(rate: NoiseRate) -> Level:
 
 
 def _rate(rate: NoiseRate, cost: Cost, counts: str, caveats: Sequence[str]) -> Finding:
-    spread = f"{percent(rate.low)} to {percent(rate.high)}"
+    spread = f"{_share(rate.low)} to {_share(rate.high)}"
     if no_sign(rate) and rate.high <= RULED_OUT:
         statement = (
             f"There is no sign of wrong labels: what contradicts the network is no more than it gets wrong itself (at "
-            f"most {percent(rate.high)} of the labels; best estimate {percent(rate.value)})."
+            f"most {_share(rate.high)} of the labels; best estimate {_share(rate.value)})."
         )
     elif no_sign(rate):
         statement = (
             f"There is no sign of wrong labels among examples that the network is sure of, but it is unsure of so many "
-            f"that up to {percent(rate.high)} wrong ones are not ruled out (best estimate {percent(rate.value)})."
+            f"that up to {_share(rate.high)} wrong ones are not ruled out (best estimate {_share(rate.value)})."
         )
     elif rate.low == 0:
         statement = (
             f"It cannot be told whether labels are wrong: what contradicts the network may be its own mistakes, "
-            f"expected on {percent(rate.mistakes)} of the examples ({spread}; best estimate {percent(rate.value)})."
+            f"expected on {_share(rate.mistakes)} of the examples ({spread}; best estimate {_share(rate.value)})."
         )
     else:
-        statement = f"About {percent(rate.value)} of the labels are wrong ({spread})."
+        statement = f"About {_share(rate.value)} of the labels are wrong ({spread})."
     return Finding(
         check=NAME,
         name="label_noise_rate",
@@ -152,13 +165,26 @@ def _rate(rate: NoiseRate, cost: Cost, counts: str, caveats: Sequence[str]) -> F
 
 def _looking_wrong(found: Labels, cost: Cost, counts: str) -> Finding:
     count = suspects(found.precision, found.rate)
-    names = found.classes
+    names, predictions = found.classes, float(np.median(found.data.left_out))
+    caveats = [
+        "The expected precision is the channel's own word; classes that the network takes for others surely make it "
+        "too high.",
+        "A label that looks wrong may be right and its example strange: look before you change it.",
+    ]
+    if count and predictions < FEW_PREDICTIONS:
+        told = f"{predictions:g} held-out prediction{'' if predictions == 1 else 's'}"
+        caveats.insert(
+            0,
+            f"The share expected to be wrong is from {told} each (the median); with fewer than ten this share tends to "
+            "be too high.",
+        )
     if count:
         worst = int(found.scores.order[0])
+        expected = bounded_percent(float(found.precision[count - 1]))
         statement = (
-            f"{plural(count, 'label')} look wrong, of which {percent(float(found.precision[count - 1]))} are expected "
-            f"to be; the worst is example {int(found.data.index[worst])}, given as {names[found.data.given[worst]]}, "
-            f"which looks like {names[found.scores.suggestion[worst]]}."
+            f"{plural(count, 'label')} look wrong, of which {expected} are expected to be; the worst is example "
+            f"{int(found.data.index[worst])}, given as {names[found.data.given[worst]]}, which looks like "
+            f"{names[found.scores.suggestion[worst]]}."
         )
     else:
         statement = "No label stands out enough to be called wrong; the ranking tells which to look at first."
@@ -172,11 +198,7 @@ def _looking_wrong(found: Labels, cost: Cost, counts: str) -> Finding:
         high=None,
         n=len(found.data.given),
         method=f"{RANKED_BY}; counted as far down as {PRECISION:.0%} are expected to be wrong. {counts}",
-        caveats=(
-            "The expected precision is the channel's own word; classes that the network takes for others surely make "
-            "it too high.",
-            "A label that looks wrong may be right and its example strange: look before you change it.",
-        ),
+        caveats=tuple(caveats),
         level="warning" if count else "good",
         cost=cost,
     )
@@ -185,13 +207,13 @@ def _looking_wrong(found: Labels, cost: Cost, counts: str) -> Finding:
 def _caveats(subject: Subject, rate: NoiseRate, examples: int) -> list[str]:
     told = [
         "Whether an example is hard or its label is given at random cannot be told from labels alone: if labels err "
-        f"mostly where examples are hard, the rate is nearer {percent(rate.high)}.",
+        f"mostly where examples are hard, the rate is nearer {_share(rate.high)}.",
         "A class that the network takes for another one surely counts as wrong labels.",
     ]
     if rate.mistakes > 0.2:
         told.insert(
             0,
-            f"The network itself is expected to be wrong on {percent(rate.mistakes)} of held-out examples, so the "
+            f"The network itself is expected to be wrong on {_share(rate.mistakes)} of held-out examples, so the "
             "interval is wide; a better model narrows it.",
         )
     missing = len(subject.splits.train) - examples

@@ -29,7 +29,7 @@ from shattering.theory.subset_estimates import largest_standard_error
 NAME, PAPER = "memorisation", "Feldman & Zhang (2020)"
 QUESTION = "What does it memorise?"
 LEAST, USEFUL = 12, 400
-LISTED, SHOWN = 100, 24
+LISTED = 100
 FITTED = 0.99
 LITTLE = 0.05
 """A share of memorised examples that is no reason to do anything."""
@@ -75,13 +75,10 @@ def answer(subject: Subject, evidence: Evidence) -> Answer:
     first = (mean, share) if share.value is None else (share, mean)
     findings = (*first, _pairs(outcomes, order, helped, evidence, records, tuple(caveats)))
     looks = taken_for(records, outcomes.index[order])
-    exhibits: list[Exhibit] = [chart(outcomes)]
+    exhibits: list[Exhibit] = [gallery(outcomes, found, order, helped, looks)]
     if len(order):
-        exhibits = [
-            gallery(outcomes, found, order[:SHOWN], helped, looks),
-            table(subject, outcomes, found, order, helped, looks),
-            *exhibits,
-        ]
+        exhibits.append(table(subject, outcomes, found, order, helped, looks))
+    exhibits.append(chart(outcomes))
     return Answer(NAME, QUESTION, tuple(one for one in findings if one is not None), tuple(exhibits))
 
 

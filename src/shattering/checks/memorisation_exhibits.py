@@ -13,7 +13,10 @@ from shattering.core.finding import Chart, Column, Gallery, Shown, Table
 from shattering.core.record import Record
 from shattering.core.study import Axis, Point
 from shattering.measures.memorisation import Memorisation, SubsetOutcomes, influence, influence_p, predictions_of
-from shattering.measures.memorised_share import THRESHOLD, memorised_shares
+from shattering.measures.memorised_share import ROUNDING, THRESHOLD, memorised_shares
+
+SHOWN = 24
+"""Memorised examples shown."""
 
 HELPED = 4
 """Test examples shown beside an example."""
@@ -72,17 +75,18 @@ def gallery(
     helped: list[Help],
     looks: list[int | None],
 ) -> Gallery:
-    """The most memorised examples, each beside test examples that it helps.
+    """The most memorised examples, each beside test examples that it helps; none where no estimate reaches 0.25.
 
     Args:
         outcomes: the trainings.
         found: their estimates.
-        order: the examples to show, as places in ``outcomes.index``, the most memorised first.
+        order: examples as places in ``outcomes.index``, the most memorised first.
         helped: what each of them does for test examples.
         looks: what each of them is taken for by trainings without it.
     """
     examples = []
-    for rank, place in enumerate(order):
+    memorised = order[found.value[order] >= THRESHOLD - ROUNDING][:SHOWN]
+    for rank, place in enumerate(memorised):
         label = int(outcomes.label[place])
         caption = (
             f"memorisation {found.value[place]:.2f} ± {found.standard_error[place]:.2f}: right in "
@@ -98,10 +102,22 @@ def gallery(
         name="most_memorised",
         title="The most memorised examples",
         examples=tuple(examples),
-        reading=(
-            "Each is right where it was trained on and mostly wrong where it was not: rare, ambiguous or mislabelled. "
-            "Beside it stand test examples that are right more often because of it."
-        ),
+        reading=_reading(found, memorised),
+    )
+
+
+def _reading(found: Memorisation, memorised: NDArray[np.integer]) -> str:
+    """What is true of every example shown; where none is, that none is memorised."""
+    if not len(memorised):
+        known = found.value[np.isfinite(found.value)]
+        largest = f"; the largest estimate is {known.max():.2f}" if len(known) else ""
+        return f"No example reaches a memorisation of {THRESHOLD:g}, from which on it is called memorised{largest}."
+    unsure = int((found.low[memorised] <= 0).sum())
+    luck = f" The intervals of {unsure} of them include 0: these may stand here by luck." if unsure else ""
+    return (
+        f"Each is right at least {100 * THRESHOLD:.0f} percentage points more often in trainings with it than in those "
+        f"without it, as rare, ambiguous and mislabelled examples are.{luck} Beside it stand the test examples, where "
+        "there are any, that are right more often because of it."
     )
 
 
@@ -148,7 +164,8 @@ def table(
         columns=titles,
         rows=tuple(rows),
         reading=(
-            "Memorisation with its 95% interval, example by example; the top of a list this long holds some by luck."
+            f"Memorisation with its 95% interval, example by example; from {THRESHOLD:g} on one is called memorised. "
+            "The top of a list this long holds some by luck."
         ),
     )
 
@@ -168,6 +185,6 @@ def chart(outcomes: SubsetOutcomes) -> Chart:
         points=points,
         reading=(
             f"{shares[THRESHOLDS.index(THRESHOLD)].value:.1%} of the estimates reach {THRESHOLD:g}, "
-            f"{shares[THRESHOLDS.index(0.5)].value:.1%} reach 0.5; bands are 95% intervals over examples and trainings."
+            f"{shares[THRESHOLDS.index(0.5)].value:.1%} reach 0.5. Intervals are over examples and trainings."
         ),
     )

@@ -90,9 +90,13 @@ def design(subject: Subject, effort: int) -> list[RunSpec]:
     """For every seed the data as they are and each kind of noise; for some seeds random labels on smaller parts."""
     names = (REAL, *conditions(subject))
     specs = [run(subject, name, seed) for seed in range(1, effort + 1) for name in names]
-    ladder = SMALLER if _examples(subject) >= FEWEST_EXAMPLES else ()
     seeds = range(1, effort // SEEDS_A_LADDER + 1)
-    return specs + [run(subject, "random_labels", seed, part) for seed in seeds for part in ladder]
+    return specs + [run(subject, "random_labels", seed, part) for seed in seeds for part in _parts(subject)]
+
+
+def _parts(subject: Subject) -> tuple[int, ...]:
+    """The smaller parts of the examples that are tried; none of few examples."""
+    return SMALLER if _examples(subject) >= FEWEST_EXAMPLES else ()
 
 
 def answer(subject: Subject, evidence: Evidence) -> Answer:
@@ -165,7 +169,7 @@ def _slowdown(subject: Subject, evidence: Evidence, runs: Runs, real: Runs) -> F
 
 def _capacity(subject: Subject, evidence: Evidence, whole: Runs) -> Finding:
     """The largest part with random labels that was fitted within the budget by most of its runs."""
-    sizes = {1: whole} | {part: _runs(subject, evidence, "random_labels", "", part) for part in SMALLER}
+    sizes = {1: whole} | {part: _runs(subject, evidence, "random_labels", "", part) for part in _parts(subject)}
     examples, limit = _examples(subject), run(subject, "random_labels", 1).training.max_steps
     method = (
         f"Random labels on all, half and a quarter of the examples, each within {plural(limit, 'update')}: the largest "

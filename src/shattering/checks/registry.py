@@ -28,6 +28,7 @@ class Subject:
         pilot: the record of ``base``; none before it has been trained.
         trained: what was seen of trained weights that the user gave (see `shattering.execution.trained`); empty where
             none were given.
+        batch_normalisations: layers of the network that normalise by the statistics of a batch.
     """
 
     base: RunSpec
@@ -35,6 +36,7 @@ class Subject:
     held_out: bool = False
     pilot: Record | None = None
     trained: Mapping[str, Any] = field(default_factory=dict)
+    batch_normalisations: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from shattering.checks.soundness_copies import conflicts, contamination, nearly_
 from shattering.checks.soundness_exhibits import accuracy_table, class_table, copies_gallery, copies_table
 from shattering.checks.trainings import percent, plural, unknown
 from shattering.core.finding import Answer, Cost, Exhibit, Finding
-from shattering.core.record import Record
+from shattering.core.record import Record, Status
 from shattering.core.statistics import proportion_interval
 
 NAME = "soundness"
@@ -140,7 +140,7 @@ def _accuracy(subject: Subject, parts: list[Scored], hits: NDArray[np.float64] |
         "interval by Clopper & Pearson (1934)."
     )
     if not parts:
-        why = "How accurate the network is cannot be told: no training as it is has kept its predictions."
+        why = f"How accurate the network is cannot be told: {_why_untold(subject.pilot)}."
         return unknown(NAME, "test_accuracy", why, method)
     whole = parts[0]
     accuracy, low, high = whole.interval or (0.0, None, None)
@@ -150,8 +150,12 @@ def _accuracy(subject: Subject, parts: list[Scored], hits: NDArray[np.float64] |
     if moved:
         most, difference = max(moved, key=lambda pair: abs(pair[1]))
         statement += f"; {most.part} it is {percent(accuracy + difference)} of {plural(most.count, 'example')}"
+    emptied = [each.part for each in parts[1:] if not each.count]
+    if emptied:
+        statement += f"; no test example is left {emptied[0]}"
     commonest = float(np.bincount(subject.splits.test.labels).max() / len(subject.splits.test))
-    caveats = [f"Always naming the commonest class of the test split is right in {percent(commonest)}."]
+    caveats = [f"No test example is left {part}, so nothing can be said of such." for part in emptied]
+    caveats += [f"Always naming the commonest class of the test split is right in {percent(commonest)}."]
     if subject.held_out:
         caveats.append("The test split was held out here, at random; other data may differ from these.")
     if len(np.unique(subject.splits.test.labels)) < 2:
@@ -168,9 +172,17 @@ def _accuracy(subject: Subject, parts: list[Scored], hits: NDArray[np.float64] |
         n=whole.count,
         method=method,
         caveats=tuple(caveats),
-        level="warning" if doubtful else "note",
+        level="warning" if doubtful or emptied else "note",
         cost=cost,
     )
+
+
+def _why_untold(pilot: Record | None) -> str:
+    if pilot is None:
+        return "the audit ended before its first training on the data as they are had"
+    if pilot.status is Status.DIVERGED:
+        return "the training on the data as they are diverged"
+    return "the training on the data as they are has kept no predictions"
 
 
 def _balanced(subject: Subject, hits: NDArray[np.float64] | None, cost: Cost) -> Finding:

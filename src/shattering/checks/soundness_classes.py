@@ -44,28 +44,31 @@ def imbalance(subject: Subject) -> Finding:
 
 
 def missing_classes(subject: Subject) -> Finding:
-    """Classes without an example in either split."""
+    """Classes without an example in either split; an audit's own data may lack them in the test split alone."""
     train, test = subject.splits.train, subject.splits.test
     lacks = {
-        where: [subject.classes[place] for place in range(train.num_classes) if place not in set(labels.tolist())]
+        where: [subject.classes[place] for place in np.setdiff1d(np.arange(train.num_classes), labels)]
         for where, labels in (("training", train.labels), ("test", test.labels))
     }
     told = [f"the {where} split lacks {_named(names)}" for where, names in lacks.items() if names]
-    statement = f"All {plural(train.num_classes, 'class')} occur in both splits."
+    statement = f"All {plural(train.num_classes, 'class')} occur in both splits; none is missing."
     if told:
         statement = f"Of {plural(train.num_classes, 'class')} {' and '.join(told)}."
     missing = len(set(lacks["training"]) | set(lacks["test"]))
+    caveats = ["A class without test examples is not evaluated; one without training examples is never named."]
+    if subject.held_out and lacks["test"]:
+        caveats.append("The test split was held out here, and a class of one example stays in the training split.")
     return Finding(
         check=CHECK,
         name="missing_classes",
         statement=statement,
         value=float(missing),
-        unit="classes",
+        unit="missing",
         low=None,
         high=None,
         n=train.num_classes,
         method="Classes without an example in the training or the test split.",
-        caveats=("A class without test examples is not evaluated; one without training examples is never named.",),
+        caveats=tuple(caveats),
         level="warning" if told else "good",
     )
 

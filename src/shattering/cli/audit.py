@@ -47,7 +47,8 @@ def audit(
     test
         Test data, where they lie apart. Default: the data's own test part, or a fifth held out of them.
     label
-        Column of a table that holds the labels. Default: label, target, class or y.
+        Column of a table that holds the labels. Default: the first of label, labels, target, targets, y, class and
+        fine_label that is there.
     data_dir
         Folder that holds the files of a named data set.
     weights
@@ -70,7 +71,7 @@ def audit(
     from shattering.cli.run import check_out
     from shattering.core.config import Config, minutes_of
     from shattering.execution.audit import run_audit
-    from shattering.execution.audit_subject import prepare_audit
+    from shattering.execution.audit_subject import names_of, prepare_audit
 
     check_out(Path(out))
     given: dict[str, str | list[str] | None] = {
@@ -94,7 +95,7 @@ def audit(
         data_dir=Path(data_dir) if data_dir is not None else None,
         weights=Path(weights) if weights is not None else None,
         minutes=minutes_of(budget),
-        names=tuple(name.strip() for text in checks or [] for name in text.split(",")),
+        names=names_of(checks or []),
         overrides=resolve_fields(assignments or [], Config()),
         out=Path(out),
         device=device,
@@ -119,27 +120,17 @@ def audit(
 
 def _describe(prepared: Prepared, common: Common) -> int:
     """What ``--dry-run`` prints: what each check would get, and what it could tell."""
-    from shattering.execution.audit import foreseen
-    from shattering.report.audit import plan_rows
+    from shattering.report.audit import plan_told
     from shattering.report.audit_terminal import render_plan
+    from shattering.report.words import duration
 
-    plan = plan_rows(foreseen(prepared))
-    base = prepared.base
+    told = plan_told(prepared)
     if common.json:
-        emit_json(
-            {
-                "model": base.model.name,
-                "data": base.data.name,
-                "budget_minutes": prepared.minutes,
-                "jobs": prepared.jobs,
-                "plan": plan,
-                "command": prepared.planned.plan.command,
-            }
-        )
+        emit_json(told)
         return 0
     emit(
-        f"{base.model.name} on {base.data.name}, {prepared.minutes:g} min on {prepared.jobs} "
+        f"{told['model']} on {told['data']}, {duration(prepared.minutes)} on {prepared.jobs} "
         f"process{'' if prepared.jobs == 1 else 'es'}; as far as can be foreseen before the first training:\n"
-        f"{render_plan(plan)}Nothing was trained."
+        f"{render_plan(told['plan'])}Nothing was trained."
     )
     return 0

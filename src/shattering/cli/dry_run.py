@@ -44,7 +44,7 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
 
     plan = planned.plan
     planned_counts = Counter(_kind(spec) for spec in plan.specs)
-    store = _store(out)
+    store = store_there(out)
     missing = set(plan.digests if store is None else store.missing(plan.digests))
     remaining = [spec for spec in plan.specs if spec.digest in missing]
     remaining_counts = Counter(_kind(spec) for spec in remaining)
@@ -130,9 +130,9 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def _store(out: Path) -> Store | None:
+def store_there(out: Path) -> Store | None:
+    """The store in the folder of ``--out``, to be read; none where the folder is empty or absent."""
+    from shattering.store.marker import is_store
     from shattering.store.store import Store
 
-    if not out.exists() or not any(out.iterdir()):
-        return None
-    return Store.open(out, write=False)
+    return Store.open(out, write=False) if is_store(out, write=True) else None

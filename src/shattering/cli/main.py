@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from cyclopts import App
 from cyclopts.exceptions import (
@@ -47,7 +48,6 @@ MACHINE_ERRORS = {
 """What the machine may refuse at any time; every other `OSError` that gets here is a mistake of ours."""
 
 USAGE_IDENTIFIERS: dict[type[CycloptsError], str] = {
-    UnknownCommandError: "unknown-command",
     UnusedCliTokensError: "unused-argument",
     MissingArgumentError: "missing-argument",
     RepeatArgumentError: "repeated-option",
@@ -59,7 +59,7 @@ app = App(
     help="Why do networks that can fit pure noise generalise at all, and does yours?\n\n"
     "Results go to standard output, progress and messages to standard error. Exit codes: 0 all planned "
     "runs have outcomes, 1 a bug in shattering, 2 usage or spec, 3 data, 4 your model, 5 store or machine, "
-    "6 some runs failed.",
+    "6 some runs failed, 130 stopped by Ctrl-C (128 + the signal's number).",
     version=__version__,
     help_format="plaintext",
     exit_on_error=False,
@@ -120,10 +120,20 @@ def _usage(error: CycloptsError) -> SpecError:
         option = (error.token.keyword or error.token.value).partition("=")[0]
         known = [name for argument in error.argument_collection for name in argument.names]
         return SpecError("unknown-option", f"`{command}` has no option {option!r}; {nearest(option, known)}")
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        return _unknown_command(error.unused_tokens[0])
     identifier = next((name for kind, name in USAGE_IDENTIFIERS.items() if isinstance(error, kind)), "usage")
     told = " ".join(str(error).split())
     joint = " See" if told.endswith("?") else "; see"
     return SpecError(identifier, f"{told.removesuffix('.')}{joint} `{command} --help`.")
+
+
+def _unknown_command(word: str) -> SpecError:
+    commands = [name for name in app if not name.startswith("-")]
+    close = get_close_matches(word, commands, n=1, cutoff=0.5)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    told = f"`shattering` has no command {word!r}{meant}; the commands are {', '.join(commands)}."
+    return SpecError("unknown-command", told)
 
 
 def _fail(error: Exception) -> int:

@@ -142,8 +142,9 @@ def _describe(prepared: Prepared, out: Path, common: Common) -> int:
         f"Real and random labels, {question.seeds} seeds, batches of {told['batch_size']}, "
         f"learning rate{'s to choose from' if len(question.rates) > 1 else ''} {rates}.\n"
         f"An update takes about {step:.2g} s, so {question.minutes:g} min on {question.jobs} "
-        f"process{'' if question.jobs == 1 else 'es'} hold about {told['updates_in_all']:,} updates; sizes follow from "
-        "how fast the smaller ones are fitted.\nNothing was written."
+        f"process{'' if question.jobs == 1 else 'es'} hold at most about {told['updates_in_all']:,} updates; starting "
+        "the processes, some seconds, is not counted. Sizes follow from how fast the smaller ones are fitted.\n"
+        "Nothing was written."
     )
     return 0
 

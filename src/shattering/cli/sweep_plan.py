@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shattering.cli.dry_run import duration, size
+from shattering.cli.dry_run import duration, size, store_there
 from shattering.cli.output import columns
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ def describe_sweep(planned: Planned, sweep: Sweep, out: Path, jobs: int | None) 
     from shattering.execution.adaptive import most_runs
     from shattering.execution.estimate import shape_of
     from shattering.execution.study import default_jobs, estimate_cost
-    from shattering.store.store import Store
 
     plan = planned.plan
-    store = Store.open(out, write=False) if out.exists() and any(out.iterdir()) else None
+    store = store_there(out)
     missing = plan.digests if store is None else store.missing(plan.digests)
     place = {digest: number for number, digest in enumerate(plan.digests)}
     every = max(1, -(-len(missing) // LOOKED_AT))
@@ -91,8 +90,17 @@ def render_sweep_plan(described: dict[str, Any]) -> str:
 
 
 def _ways(ways: list[dict[str, Any]]) -> list[str]:
+    """A line for each network, batch size and way; what else the runs differ in makes a range of speeds."""
+    speeds: dict[tuple[str, int, str], list[float]] = {}
+    for entry in ways:
+        speed = entry["updates_per_second"][entry["way"]]
+        speeds.setdefault((entry["model"], entry["batch_size"], entry["way"]), []).append(speed)
     return [
-        f"Updates of {entry['model']} in batches of {entry['batch_size']} are made the way ‘{entry['way']}’, "
-        f"{entry['updates_per_second'][entry['way']]:,.0f}/s a process."
-        for entry in ways
+        f"Updates of {model} in batches of {batch} are made the way ‘{way}’, {_range(found)}/s a process."
+        for (model, batch, way), found in speeds.items()
     ]
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"
+    return low if low == high else f"{low} to {high}"

@@ -33,6 +33,7 @@ OPTIONS_KEY = "run"
 PLANNED_FIELDS = {
     "version": "leave it out",
     "seed": "ask for a number of seeds with --seeds",
+    "seeds": "it is no field of a run; ask for a number of seeds with --seeds",
     "data.name": "choose the data with --data",
     "data.fingerprint": "it follows from --data",
     "model.name": "choose the models with --models",

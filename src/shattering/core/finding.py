@@ -60,17 +60,23 @@ class Finding:
     cost: Cost = Cost()
 
 
+def bounded_percent(probability: float) -> str:
+    """An estimated probability in percent, between ``<0.1%`` and ``>99.9%``: no estimate is surer than that."""
+    text = f"{probability:.1%}"
+    return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(text, text)
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table.
 
     Args:
         title: with its unit.
-        kind: how its cells are printed and sorted.
+        kind: how its cells are printed and sorted; a ``probability`` is an estimated one, printed by `bounded_percent`.
     """
 
     title: str
-    kind: Literal["text", "number", "percent", "example"] = "text"
+    kind: Literal["text", "number", "percent", "probability", "example"] = "text"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from shattering.core.curves import Number, Runs, curve, estimate
 from shattering.core.record import Record
 from shattering.core.study import Estimate, Point, Records
 
+FORMULA, SIMULATION = "formula", "simulation"
+"""Kinds of line: what a formula gives is drawn as a line, and beside it a simulation as marks with bars."""
+
 Settings = Mapping[str, Mapping[str, Any]]
 """Names of settings, with the fields of the simulation that make them; fields left out have their defaults."""
 
@@ -57,8 +60,26 @@ def curves_beside(
         point
         for panel, runs in panels.items()
         for part, series in lines.items()
-        for key, kind in (("formula", "formula"), ("simulated", "simulation"))
+        for key, kind in (("formula", FORMULA), ("simulated", SIMULATION))
         for point in curve(
             runs(records), axis, f"{key}_{part}", series=series, kind=kind, panel=panel, positive=positive
         )
+    ]
+
+
+def upright(points: Sequence[Point], places: Mapping[str, float | None], name: str) -> list[Point]:
+    """A vertical line in each panel that marks a place known beforehand, such as a threshold.
+
+    Args:
+        points: the panels' other marks, which it spans from the lowest to the highest.
+        places: panels' titles, with where the line stands; none: a panel without one.
+        name: of the line.
+    """
+    ends = [end for point in points for end in (point.y, point.low, point.high) if end is not None]
+    panels = {point.panel for point in points}
+    return [
+        Point(place, height, name, kind=FORMULA, panel=panel)
+        for panel, place in places.items()
+        if place is not None and panel in panels
+        for height in (min(ends), max(ends))
     ]

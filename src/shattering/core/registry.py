@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from shattering.core.errors import ShatteringError, SpecError, nearest
+from shattering.core.errors import ShatteringError, SpecError, StoreError, nearest
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -71,12 +71,26 @@ _plugins_loaded = False
 
 
 def load_plugins() -> None:
-    """Imports every module named by the entry point ``shattering.plugins``; importing them registers what they hold."""
+    """Imports every module named by the entry point ``shattering.plugins``; importing them registers what they hold.
+
+    Raises:
+        StoreError: ``plugin-broken``, an import fails; what the plugins register, nobody else can make up for.
+    """
     global _plugins_loaded
-    if not _plugins_loaded:
-        _plugins_loaded = True
-        for entry in entry_points(group=PLUGIN_GROUP):
+    if _plugins_loaded:
+        return
+    for entry in entry_points(group=PLUGIN_GROUP):
+        try:
             entry.load()
+        except Exception as error:
+            owner = entry.dist.name if entry.dist is not None else entry.value
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise StoreError(
+                "plugin-broken",
+                f"The plugin {entry.name} ({entry.value}, installed with {owner}) cannot be imported ({reason}); mend "
+                f"it, or uninstall {owner}.",
+            ) from error
+    _plugins_loaded = True
 
 
 @dataclass(frozen=True)

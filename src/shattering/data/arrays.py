@@ -26,6 +26,7 @@ def from_arrays(
     num_classes: int | None = None,
     class_names: tuple[str, ...] = (),
     divisor: float | None = None,
+    partial_test: bool = False,
 ) -> Splits:
     """Makes a data set of arrays.
 
@@ -40,6 +41,7 @@ def from_arrays(
         num_classes: none: from the labels.
         class_names: in label order.
         divisor: what inputs are divided by first; none: 255 for bytes, 1 otherwise.
+        partial_test: whether the test split may lack classes.
 
     Raises:
         DataError: only one of ``x_test`` and ``y_test``, or anything that `build_splits` refuses.
@@ -54,7 +56,14 @@ def from_arrays(
     else:
         test = Part(_array(x_test, name), _array(y_test, name), name)
     return build_splits(
-        train, test, name=name, num_classes=num_classes, class_names=class_names, divisor=divisor, notes=notes
+        train,
+        test,
+        name=name,
+        num_classes=num_classes,
+        class_names=class_names,
+        divisor=divisor,
+        notes=notes,
+        partial_test=partial_test,
     )
 
 

@@ -35,6 +35,8 @@ def build_splits(
     class_names: tuple[str, ...] = (),
     divisor: float | None = None,
     notes: tuple[str, ...] = (),
+    from_one: bool = False,
+    partial_test: bool = False,
 ) -> Splits:
     """Checks and converts both splits; the inputs of the result are read-only.
 
@@ -45,6 +47,7 @@ def build_splits(
         class_names: one per class, in order.
         divisor: none: 255 for bytes, 1 otherwise.
         notes: the loader's own; counts of what was converted or is duplicated are added.
+        from_one, partial_test: as `class_labels` takes them.
 
     Raises:
         DataError: counts that differ, too few examples, types or values that cannot be trained on, and all that
@@ -62,7 +65,15 @@ def build_splits(
                 "data-too-few", f"{part.where} has {len(part.labels)} examples; at least {least} are needed, add some."
             )
     where = (f"the training split ({train.where})", f"the test split ({test.where})")
-    labels = class_labels(train.labels, test.labels, where, num_classes=num_classes, class_names=class_names)
+    labels = class_labels(
+        train.labels,
+        test.labels,
+        where,
+        num_classes=num_classes,
+        class_names=class_names,
+        from_one=from_one,
+        partial_test=partial_test,
+    )
     inputs, converted = _inputs([train.inputs, test.inputs], where)
     if divisor is None:
         divisor = 255.0 if inputs[0].dtype == np.uint8 and train.inputs.dtype != np.bool_ else 1.0
@@ -199,4 +210,9 @@ def _duplicates(inputs: list[NDArray[Any]], labels: NDArray[np.int64]) -> list[s
 
 def _digests(inputs: NDArray[Any]) -> Iterator[bytes]:
     for row in inputs:
-        yield hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+        yield hashlib.blake2b(comparable(row).tobytes(), digest_size=16).digest()
+
+
+def comparable(row: NDArray[Any]) -> NDArray[Any]:
+    """An example whose bytes are those of all that are equal to it: 0.0 and -0.0 are equal and differ in theirs."""
+    return row + row.dtype.type(0) if row.dtype.kind == "f" else row

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shattering.core.errors import DataError
 from shattering.core.streams import Stream
 from shattering.data.files import show
+from shattering.data.given_labels import joined_labels, label_array
 from shattering.data.items import (
     Item,
     as_array,
@@ -93,7 +94,8 @@ def _examples(data: Any, where: str, label: str | None) -> Given:
         raise DataError("data-too-few", f"{where} has no examples; add some.")
     items = itertools.chain([first], items)
     told = split_item(first, where, label)
-    if count is None and np.ndim(as_array(told[1], where)) > 0 and not is_one_hot(told[1]):
+    target = label_array(told[1], where)
+    if count is None and target.ndim > 0 and not is_one_hot(target):
         return _joined((split_item(item, where, label) for item in items), where, notes)
     if count is not None and rows is None and _differs(first, _item(data, 0, where), where, label):
         notes.append("examples differ from one reading to the next, as with random augmentation; one reading is kept")
@@ -119,7 +121,7 @@ def _stacked(
     limit = _limit(each)
     columns: dict[str, list[NDArray[Any]]] = {}
     whole = [np.empty((count, *array.shape), array.dtype) for _, array in shown] if count is not None else None
-    labels: list[Any] = []
+    labels: list[NDArray[Any]] = []
     exact = not any(is_picture(value) for _, value in first[0])
     for place, item in enumerate(items):
         if count is None and place * each > limit:
@@ -130,7 +132,7 @@ def _stacked(
             raise DataError(
                 "data-ragged", f"Example {place} of {where} has {len(values)} parts where the first has {len(shown)}."
             )
-        labels.append(as_array(target, where))
+        labels.append(label_array(target, where, start=place))
         for number, (name, sample) in enumerate(shown):
             array = as_array(values[number], where)
             if array.shape != sample.shape:
@@ -141,7 +143,7 @@ def _stacked(
                 columns.setdefault(str(number), []).append(array)
     arrays = whole if whole is not None else [np.stack(columns[str(number)]) for number in range(len(shown))]
     named = tuple((name, array) for (name, _), array in zip(shown, arrays, strict=True))
-    return Given(named, _stack_labels(labels, where), where, exact=exact, notes=tuple(notes))
+    return Given(named, joined_labels(labels, where, single=True), where, exact=exact, notes=tuple(notes))
 
 
 def _joined(batches: Iterator[Item], where: str, notes: list[str]) -> Given:
@@ -150,7 +152,7 @@ def _joined(batches: Iterator[Item], where: str, notes: list[str]) -> Given:
     count = size = 0
     for parts, target in batches:
         arrays = tuple((name, as_array(value, where)) for name, value in parts if is_numeric(value))
-        labels = as_array(target, where)
+        labels = label_array(target, where, start=count)
         for name, array in arrays:
             if array.ndim == 0 or len(array) != len(labels):
                 raise DataError(
@@ -169,14 +171,14 @@ def _joined(batches: Iterator[Item], where: str, notes: list[str]) -> Given:
         raise DataError("data-too-few", f"{where} has no examples; add some.")
     names = [name for name, _ in found[0][0]]
     joined = tuple((name, np.concatenate([dict(parts)[name] for parts, _ in found])) for name in names)
-    labels = np.concatenate([target for _, target in found])
+    labels = joined_labels([target for _, target in found], where, single=False)
     return Given(joined, labels, where, exact=True, notes=tuple(notes))
 
 
 def _arrays(item: Item, where: str, notes: Sequence[str] = (), exact: bool = False) -> Given:
     """Whole arrays, a row per example."""
     parts, target = item
-    labels = as_array(target, where)
+    labels = label_array(target, where)
     tensors = exact or any(is_tensor(value) for _, value in parts)
     arrays = tuple((name, as_array(value, where)) for name, value in parts if is_numeric(value))
     left = [name for name, value in parts if not is_numeric(value)]
@@ -204,14 +206,9 @@ def _table(data: Any, where: str, label: str | None) -> Given:
         raise DataError(
             "data-column-type", f"Column {show(wrong)!r} of {where} holds no numbers; encode it as numbers."
         )
-    labels = data[next(name for name in data.columns if str(name) == chosen)].to_numpy()
-    return Given((("", array.astype(np.float64)),), _text_or_numbers(labels), where)
-
-
-def _text_or_numbers(labels: NDArray[Any]) -> NDArray[Any]:
-    if labels.dtype == object and all(isinstance(value, str) for value in labels):
-        return labels.astype(np.str_)
-    return labels
+    column = data[next(name for name in data.columns if str(name) == chosen)].to_numpy()
+    labels = label_array(column, where, lambda row: f"Row {row} of column {show(chosen)!r} of {where}")
+    return Given((("", array.astype(np.float64)),), labels, where)
 
 
 def _item(data: Any, index: int, where: str) -> Any:
@@ -265,13 +262,6 @@ def _collated(collate: Any, items: list[Any], where: str, label: str | None) -> 
             f"{first_line(error)}; they are padded to one length only if it can take them together.",
         ) from error
     return split_item(batch, where, label)
-
-
-def _stack_labels(labels: list[Any], where: str) -> NDArray[Any]:
-    shapes = {array.shape for array in labels}
-    if len(shapes) > 1:
-        raise DataError("data-labels-shape", f"The labels of {where} have several shapes; give one number for each.")
-    return np.stack(labels)
 
 
 def _has_length(data: Any) -> bool:

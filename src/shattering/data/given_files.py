@@ -11,6 +11,7 @@ from shattering.data.dataset import Splits, datasets
 from shattering.data.files import choose, show
 from shattering.data.folder import has_classes, has_layout, list_folder, read_class_folders
 from shattering.data.given import read_object
+from shattering.data.given_labels import joined_labels, label_array
 from shattering.data.load import load_data
 from shattering.data.npz import read_npz_arrays
 from shattering.data.parquet import FILES
@@ -26,6 +27,19 @@ def holds_registered(path: Path) -> bool:
     return any(entry.files and choose(path, entry.files) is not None for _, entry in datasets)
 
 
+def lacks_test_classes(path: Path) -> bool:
+    """Whether an image folder has a test split, and that has some of the training split's classes and no others."""
+    test = _test_folder(path)
+    if not has_layout(path) or test is None:
+        return False
+    ours, theirs = ({entry.name for entry in folder.iterdir() if entry.is_dir()} for folder in (path / "train", test))
+    return theirs < ours
+
+
+def _test_folder(path: Path) -> Path | None:
+    return next((path / name for name in TEST_FOLDERS if has_classes(path / name)), None)
+
+
 def read_any_folder(path: Path, label: str | None, data_dir: Path | None) -> tuple[Given, Given | None]:
     """Training data and, where the folder has them, test data: images by class, Parquet files, or a registered set's.
 
@@ -33,7 +47,10 @@ def read_any_folder(path: Path, label: str | None, data_dir: Path | None) -> tup
         DataError: the folder holds nothing of the kind, or what is wrong with it.
     """
     if has_layout(path) and not holds_registered(path):
-        if any(has_classes(path / test) for test in TEST_FOLDERS):
+        tested = _test_folder(path)
+        if tested is not None and lacks_test_classes(path):
+            return read_class_folders(path / "train"), read_class_folders(tested)
+        if tested is not None:
             list_folder(path)  # its refusals name both splits
             return of_splits(load_data(str(path), data_dir))
         return read_class_folders(path / "train"), None
@@ -62,7 +79,8 @@ def read_any_npz(path: Path, label: str | None) -> tuple[Given, Given | None]:
 
     def pair(inputs: str, labels: str) -> Given:
         x = arrays[inputs]
-        return Given((("", x[:, None] if x.ndim == 1 else x),), arrays[labels], show(path), False, names, (), divisor)
+        y = label_array(arrays[labels], show(path), lambda place: f"Label {place} of {labels!r} in {show(path)}")
+        return Given((("", x[:, None] if x.ndim == 1 else x),), y, show(path), False, names, (), divisor)
 
     for first, second, third, fourth in _PAIRS:
         if first in arrays and second in arrays:
@@ -91,4 +109,5 @@ def _concatenated(shards: list[Given], where: str) -> Given:
                 "data-parts-differ", f"{shard.where} has other columns than {first.where}; write both alike."
             )
     parts = tuple((name, np.concatenate([dict(shard.parts)[name] for shard in shards])) for name in names)
-    return Given(parts, np.concatenate([shard.labels for shard in shards]), where, first.exact, notes=first.notes)
+    labels = joined_labels([shard.labels for shard in shards], where, single=False)
+    return Given(parts, labels, where, first.exact, notes=first.notes)

@@ -37,6 +37,8 @@ def hand_over(splits: Splits, folder: Path) -> Path:
     arrays["divisor"] = np.array([train.divisor])
     if train.class_names:
         arrays["class_names"] = np.array(train.class_names)
+    if len(np.unique(test.labels)) < test.num_classes:
+        arrays["partial_test"] = np.array([True])
     io.write_file(path, _archive(arrays))
     return path
 

@@ -89,6 +89,14 @@ def as_array(value: Any, where: str) -> NDArray[Any]:
     Raises:
         DataError: rows of several lengths, Python objects, or not enough memory to unpack a sparse matrix.
     """
+    array = converted(value, where)
+    if array.dtype == object:
+        raise DataError("data-dtype", f"{where} holds Python objects where numbers are wanted; convert them first.")
+    return array
+
+
+def converted(value: Any, where: str) -> NDArray[Any]:
+    """As `as_array`, but Python objects are left as they are."""
     if is_tensor(value):
         value = value.detach().cpu()
         torch = sys.modules["torch"]
@@ -102,16 +110,11 @@ def as_array(value: Any, where: str) -> NDArray[Any]:
         require(int(np.prod(value.shape)) * value.dtype.itemsize, f"Unpacking the sparse matrix of {where}")
         value = value.toarray()
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError as error:
         raise DataError(
             "data-ragged", f"The rows of {where} differ in length ({first_line(error)}); pad them to one length."
         ) from None
-    if array.dtype == object and array.ndim == 1 and all(isinstance(entry, str) for entry in array):
-        return array.astype(np.str_)
-    if array.dtype == object:
-        raise DataError("data-dtype", f"{where} holds Python objects where numbers are wanted; convert them first.")
-    return array
 
 
 def is_one_hot(target: Any) -> bool:

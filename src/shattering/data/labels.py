@@ -39,8 +39,18 @@ def class_labels(
     *,
     num_classes: int | None = None,
     class_names: tuple[str, ...] = (),
+    from_one: bool = False,
+    partial_test: bool = False,
 ) -> ClassLabels:
     """Converts labels: integers, integral floats, one-hot rows, or strings (sorted, the map kept in the class names).
+
+    Args:
+        train, test: as read.
+        where: the places of both, for messages.
+        num_classes: none: from the labels.
+        class_names: one per class, in order.
+        from_one: whether labels that are exactly 1 … k, both splits together, become 0 … k-1.
+        partial_test: whether the test split may lack classes.
 
     Raises:
         DataError: wrong shape or type, fractional, negative or out-of-range labels, fewer than two classes, or a class
@@ -49,7 +59,8 @@ def class_labels(
     notes: list[str] = []
     columns = [_column(labels, place) for labels, place in zip((train, test), where, strict=True)]
     widths = {column.shape[1] for column in columns if column.ndim == 2}
-    if widths:
+    one_hot = bool(widths)
+    if one_hot:
         if len(widths) > 1 or any(column.ndim == 1 for column in columns):
             raise DataError(
                 "data-labels-shape",
@@ -59,18 +70,23 @@ def class_labels(
         num_classes = num_classes or widths.pop()
         columns = [_from_one_hot(column, place) for column, place in zip(columns, where, strict=True)]
         notes.append(f"{len(train) + len(test)} one-hot labels were converted to class numbers")
-    if any(_is_text(column) for column in columns):
+    text = any(_is_text(column) for column in columns)
+    if text:
         columns, class_names = _from_text(columns, where, class_names)
         num_classes = num_classes or len(class_names)
         notes.append(f"{len(train) + len(test)} text labels were mapped to 0 … {len(class_names) - 1} in sorted order")
     whole = [_whole(column, place) for column, place in zip(columns, where, strict=True)]
     cast = sum(len(column) for column in columns if column.dtype.kind == "f")
-    if cast and not widths:
+    if cast and not one_hot:
         notes.append(f"{cast} labels were floats of integral value and were cast to integers")
+    if from_one and not one_hot and not text and (top := _counted_from_one(whole, class_names)):
+        whole = [column - 1 for column in whole]
+        class_names = class_names or tuple(str(label) for label in range(1, top + 1))
+        notes.append(f"labels 1 … {top} were taken as 0 … {top - 1}; classes are called as they were labelled")
     count = num_classes or max(int(column.max()) for column in whole) + 1
     for column, place in zip(whole, where, strict=True):
         _check_range(column, place, count)
-    _check_coverage(whole, where, count, class_names)
+    _check_coverage(whole, where, count, class_names, partial_test)
     return ClassLabels(whole[0], whole[1], count, class_names, tuple(notes))
 
 
@@ -171,8 +187,18 @@ def _check_range(column: Labels, where: str, num_classes: int) -> None:
         )
 
 
+def _counted_from_one(columns: list[Labels], class_names: tuple[str, ...]) -> int:
+    """k where the labels of both splits together are exactly 1 … k, of at least two classes; otherwise 0."""
+    found = np.unique(np.concatenate(columns))
+    top = len(found)
+    if top < 2 or int(found[0]) != 1 or int(found[-1]) != top:
+        return 0
+    # With a name more than there are labels, it is the class 0 that has no example.
+    return top if len(class_names) in (0, top) else 0
+
+
 def _check_coverage(
-    columns: list[Labels], where: tuple[str, str], num_classes: int, class_names: tuple[str, ...]
+    columns: list[Labels], where: tuple[str, str], num_classes: int, class_names: tuple[str, ...], partial_test: bool
 ) -> None:
     present = [set(np.unique(column).tolist()) for column in columns]
     if num_classes < 2 or len(present[0] | present[1]) < 2:
@@ -181,7 +207,7 @@ def _check_coverage(
             "data-one-class",
             f"All labels of {where[0]} are {only[0] if only else 'absent'}; a classifier needs at least two classes.",
         )
-    for held, place in zip(present, where, strict=True):
+    for held, place in list(zip(present, where, strict=True))[: 1 if partial_test else 2]:
         missing = num_classes - len(held)
         if missing:
             first = next(index for index in range(num_classes) if index not in held)

@@ -21,7 +21,7 @@ from shattering.data.files import open_source, show
 from shattering.data.memory import require
 
 _NAMES = (("x_train", "y_train", "x_test", "y_test"), ("train_inputs", "train_labels", "test_inputs", "test_labels"))
-_BESIDE = ("class_names", "divisor")
+_BESIDE = ("class_names", "divisor", "partial_test")
 _RATIO = 1000
 _RATIO_FROM = 1 << 24
 """Members above 16 MiB that expand more than a thousandfold are bombs: images and labels never come near."""
@@ -30,7 +30,8 @@ _RATIO_FROM = 1 << 24
 def read_npz(path: Path) -> Splits:
     """Reads ``x_train, y_train, x_test, y_test`` (or ``train_inputs, train_labels, …``); the test pair may be absent.
 
-    ``class_names`` (text) and ``divisor`` (one number that inputs are divided by) may stand beside them.
+    ``class_names`` (text) and ``divisor`` (one number that inputs are divided by) may stand beside them, and
+    ``partial_test``, with which the test split may lack classes.
 
     Raises:
         DataError: a damaged archive, an absent name, an object array, a header that disagrees with the member's size,
@@ -42,7 +43,13 @@ def read_npz(path: Path) -> Splits:
         arrays = _read(archive, members, (*names, *(name for name in _BESIDE if name in members)), path)
     classes = tuple(str(name) for name in arrays["class_names"].ravel()) if "class_names" in arrays else ()
     divisor = float(arrays["divisor"].ravel()[0]) if "divisor" in arrays else None
-    return from_arrays(*(arrays[name] for name in names), name=show(path.stem), class_names=classes, divisor=divisor)
+    return from_arrays(
+        *(arrays[name] for name in names),
+        name=show(path.stem),
+        class_names=classes,
+        divisor=divisor,
+        partial_test="partial_test" in arrays,
+    )
 
 
 def read_npz_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -160,9 +160,12 @@ def label_name(names: list[str], label: str | None, where: str) -> str:
         return label
     found = next((name for name in LABEL_NAMES if name in names), None) if label is None else None
     if found is None:
-        wanted = " or ".join(map(repr, LABEL_NAMES[:2])) if label is None else repr(show(label))
+        tried = f"{', '.join(map(repr, LABEL_NAMES[:-1]))} or {LABEL_NAMES[-1]!r}"
+        wanted = tried if label is None else repr(show(label))
         listed = ", ".join(show(name)[:40] for name in names[:20])
         raise DataError(
-            "data-column-missing", f"{where} has no column {wanted} (it has: {listed}); say which one holds the labels."
+            "data-column-missing",
+            f"{where} has no column {wanted} (it has: {listed}); name the one that holds the labels with --label (in "
+            "Python `label=`).",
         )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,14 @@ from shattering.data.dataset import Splits, datasets
 from shattering.data.files import show
 from shattering.data.folder import has_classes, has_layout
 from shattering.data.given import read_object
-from shattering.data.given_files import TEST_FOLDERS, holds_registered, of_splits, read_any_folder, read_any_npz
+from shattering.data.given_files import (
+    TEST_FOLDERS,
+    holds_registered,
+    lacks_test_classes,
+    of_splits,
+    read_any_folder,
+    read_any_npz,
+)
 from shattering.data.handed import hand_over
 from shattering.data.load import load_data
 from shattering.data.parts import Given, inputs_of, layout
@@ -28,6 +35,9 @@ from shattering.data.tables import SEPARATORS, read_csv, read_parquet
 
 HELD_OUT = 0.2
 """Fraction of each class that is held out where no test data are given."""
+
+_LEAST_LEFT = 3
+"""Examples that a hold-out leaves to train on: one more than the smallest subset that is trained on."""
 
 _TEST_NAMES = ("test", "validation", "val", "valid", "dev", "eval")
 
@@ -85,8 +95,9 @@ def gather(
 
     A registered data set, and files that hold both splits in a form that `load_data` reads, are loaded from where they
     are. Everything else is written once, as ``data-FINGERPRINT.npz`` in ``folder``; the same data given again are found
-    there. Without test data, of each class the fraction ``held_out`` (at least one example) that
-    ``Stream(0, "held-out")`` puts first is held out, once for all runs.
+    there. Without test data, of each class the fraction ``held_out`` (at least one example, and never all) that
+    ``Stream(0, "held-out")`` puts first is held out, once for all runs. The test split may lack classes; labels that
+    are exactly 1 … k become 0 … k-1.
 
     Args:
         data: a registered name; the path of an ``.npz``, CSV, TSV or Parquet file, of a folder of Parquet files, or of
@@ -118,12 +129,7 @@ def gather(
         train, other, note = _hold_out(train, held_out)
     else:
         note = ()
-    if train.class_names and other.class_names and train.class_names != other.class_names:
-        lacking = sorted(set(train.class_names) ^ set(other.class_names)) or ["another order"]
-        raise DataError(
-            "data-class-missing",
-            f"{train.where} and {other.where} have different classes ({', '.join(lacking[:5])}); both need the same.",
-        )
+    other = _numbered_alike(train, other)
     class_names = train.class_names or other.class_names
     splits = build_splits(
         Part(inputs_of(train, batch), train.labels, train.where),
@@ -132,6 +138,8 @@ def gather(
         class_names=class_names if not _is_text(train.labels) else (),
         divisor=train.divisor,
         notes=tuple(dict.fromkeys((*train.notes, *other.notes, *note))),
+        from_one=True,
+        partial_test=True,
     )
     path = hand_over(splits, folder)
     return Gathered(splits, str(path), None, batch, held, splits.train.notes)
@@ -151,6 +159,8 @@ def _native(data: str, data_dir: Path | None) -> Gathered | None:
         if not (has_layout(path) or holds_registered(path)):
             return None
         if has_layout(path) and not any(has_classes(path / test) for test in TEST_FOLDERS):
+            return None
+        if lacks_test_classes(path) and not holds_registered(path):
             return None
     splits = load_data(data, data_dir)
     return Gathered(splits, data, data_dir, notes=splits.train.notes)
@@ -197,8 +207,32 @@ def _split_pair(data: Mapping[Any, Any]) -> tuple[Any, Any]:
     return data["train"], data[found] if found is not None else None
 
 
+def _numbered_alike(train: Given, other: Given) -> Given:
+    """Test data whose labels count the training data's classes, of which they may lack some."""
+    ours, theirs = train.class_names, other.class_names
+    if not ours or not theirs or ours == theirs:
+        return other
+    if not set(theirs) < set(ours) or _is_text(other.labels) or not _within(other.labels, len(theirs)):
+        lacking = sorted(set(ours) ^ set(theirs)) or ["another order"]
+        raise DataError(
+            "data-class-missing",
+            f"{train.where} and {other.where} have different classes ({', '.join(lacking[:5])}); both need the same.",
+        )
+    places = np.array([ours.index(name) for name in theirs])
+    return replace(other, labels=places[other.labels], class_names=ours)
+
+
+def _within(labels: NDArray[Any], count: int) -> bool:
+    whole = labels.ndim == 1 and labels.dtype.kind in "iu"
+    return whole and bool((labels >= 0).all() and (labels < count).all())
+
+
 def _hold_out(given: Given, fraction: float) -> tuple[Given, Given, tuple[str, ...]]:
-    """Splits off a test part; both keep the order of the examples."""
+    """Splits off a test part; both keep the order of the examples.
+
+    A class of one example stays whole in the training part, since one without any could not be learned. Returns the
+    training part, the test part and notes.
+    """
     count = len(given.labels)
     if any(len(array) != count for _, array in given.parts):
         raise DataError(
@@ -209,21 +243,28 @@ def _hold_out(given: Given, fraction: float) -> tuple[Given, Given, tuple[str, .
     keys = given.labels.reshape(count, -1) if count else np.zeros((0, 1))
     if keys.shape[1] > 1:
         keys = keys.argmax(axis=1)[:, None]
-    _, classes = np.unique(keys[:, 0], return_inverse=True)
-    if count and int(classes.max()) + 1 > max(2, count // 2):
+    _, classes, sizes = np.unique(keys[:, 0], return_inverse=True, return_counts=True)
+    if len(sizes) > max(2, count // 2):
         raise DataError(
             "data-labels-fractional",
-            f"The labels of {given.where} have {int(classes.max()) + 1} different values for {count} examples; an "
-            "audit is of classes, so name the column that holds them.",
+            f"The labels of {given.where} have {len(sizes)} different values for {count} examples; an audit is of "
+            "classes, so name the column that holds them.",
         )
     held = np.zeros(count, dtype=np.bool_)
-    for index in range(int(classes.max()) + 1 if count else 0):
+    for index, size in enumerate(sizes):
         members = order[classes[order] == index]
-        held[members[: max(1, math.floor(fraction * len(members) + 0.5))]] = True
-    note = (
-        f"no test data were given: {int(held.sum())} of {count} examples, {fraction:.0%} of each class, were held out",
-    )
-    return given.take(~held), given.take(held), note
+        held[members[: min(size - 1, max(1, math.floor(fraction * size + 0.5)))]] = True
+    if not held.any() or count - int(held.sum()) < _LEAST_LEFT:
+        raise DataError(
+            "data-too-few",
+            f"{given.where} has {count} example{'' if count == 1 else 's'} in {len(sizes)} "
+            f"class{'' if len(sizes) == 1 else 'es'}; to hold out a test part, one class must have two and at least "
+            f"{_LEAST_LEFT} must be left to train on, so add some, or give test data apart with --test (in Python "
+            "`test=`).",
+        )
+    alone = int((sizes == 1).sum())
+    told = "1 class of one example stays" if alone == 1 else f"{alone} classes of one example each stay"
+    return given.take(~held), given.take(held), (f"{told} in the training split",) if alone else ()
 
 
 def _is_text(labels: NDArray[Any]) -> bool:

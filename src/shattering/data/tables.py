@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 from shattering.core.errors import DataError
 from shattering.data.files import file_size, open_source, show
+from shattering.data.given_labels import empty_label, label_array
 from shattering.data.images import conversion_notes
 from shattering.data.memory import require
 from shattering.data.parquet import IMAGE_COLUMNS, read_parquet_images, refuse_extensions
-from shattering.data.parts import LABEL_NAMES, Given, label_name
+from shattering.data.parts import Given, label_name
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_OTHERS = {";": "';'", "\t": "a tab", "|": "'|'", ",": "','"}
+"""What else may stand between columns, and how it is called."""
+
+_LONGEST_LINE = 1 << 20
 _LARGEST_BLOCK = 2**31 - 2
 _EXPANSION = 4
 """A number takes about so many times the room in memory that it takes as text, while it is read."""
@@ -29,7 +34,8 @@ def read_csv(path: Path, label: str | None = None) -> Given:
         label: the labels' column; none: the first of `LABEL_NAMES` that is there.
 
     Raises:
-        DataError: a damaged file, no column of labels, an empty cell, or text where numbers are wanted.
+        DataError: a damaged file, another separator, no column of labels, an empty cell, or text where numbers are
+            wanted.
     """
     import pyarrow as pa
     import pyarrow.csv
@@ -37,6 +43,8 @@ def read_csv(path: Path, label: str | None = None) -> Given:
     size = file_size(path)
     require(_EXPANSION * size, f"Reading {show(path)}")
     with open_source(path) as stream:
+        _refuse_separator(stream.readline(_LONGEST_LINE), path)
+        stream.seek(0)
         try:
             table = pyarrow.csv.read_csv(
                 stream,
@@ -77,7 +85,7 @@ def read_parquet(path: Path, label: str | None = None) -> Given:
                 return _from_table(file.read(use_threads=False), path, label)
         except (pa.ArrowException, OSError, EOFError) as error:
             raise _damaged(path, "Parquet", error) from None
-    images, labels, tally = read_parquet_images(path, LABEL_NAMES if label is None else (label,))
+    images, labels, tally = read_parquet_images(path, (label_name(names, label, show(path)),))
     return Given((("", images),), labels, show(path), notes=conversion_notes(tally))
 
 
@@ -101,7 +109,7 @@ def _from_table(table: Any, path: Path, label: str | None) -> Given:
             )
     kinds = [table.schema.field(name).type for name in others]
     lists = [_is_list(kind) for kind in kinds]
-    labels = _labels(table.column(chosen))
+    labels = _labels(table.column(chosen), chosen, where)
     if not any(lists):
         columns = [_numbers(table.column(name), name, where) for name in others]
         dtype = np.result_type(np.float32, *columns) if all(c.dtype.kind == "f" for c in columns) else np.float64
@@ -126,16 +134,22 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _labels(column: Any) -> NDArray[Any]:
+def _labels(column: Any, name: str, where: str) -> NDArray[Any]:
     import pyarrow as pa
+
+    def named(row: int) -> str:
+        return f"Row {row} of column {show(name)!r} of {where}"
 
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return np.array(column.to_pylist(), dtype=np.str_)
-    array: NDArray[Any] = column.to_numpy()
-    return array
+        texts = column.to_pylist()
+        blank = next((row for row, text in enumerate(texts) if not text.strip()), None)
+        if blank is not None:  # a cell of text without text is no null in CSV
+            raise empty_label(named(blank))
+        return np.array(texts, dtype=np.str_)
+    return label_array(column.to_numpy(), where, named)
 
 
 def _numbers(column: Any, name: str, where: str) -> NDArray[Any]:
@@ -168,6 +182,18 @@ def _rows(column: Any, name: str, where: str) -> NDArray[Any]:
     if flat.null_count:
         raise DataError("data-null", f"Column {show(name)!r} of {where} has empty entries in its lists; fill them.")
     return _numbers(flat, name, where).reshape(len(lengths), int(lengths[0]))
+
+
+def _refuse_separator(line: bytes, path: Path) -> None:
+    """Raises `DataError` where the names of the columns are set apart by something else than the file's ending says."""
+    wanted = SEPARATORS[path.suffix.lower()]
+    found = next((other for other in _OTHERS if other != wanted and other.encode() in line), None)
+    if found is not None and wanted.encode() not in line:
+        form = "commas between columns and points in decimals" if wanted == "," else "tabs between columns"
+        raise DataError(
+            "data-csv-separator",
+            f"The separator of {show(path)} seems to be {_OTHERS[found]}, not {_OTHERS[wanted]}; save it with {form}.",
+        )
 
 
 def _damaged(path: Path, form: str, error: Exception) -> DataError:

@@ -6,19 +6,19 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from shattering.checks.registry import Evidence, Subject
+from shattering.checks.registry import Check, Evidence, Subject
 from shattering.core import io
 from shattering.core.errors import ModelError
 from shattering.core.finding import Answer, Finding
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
-from shattering.execution.audit_plan import Allotment, allot, seconds_by_experience
+from shattering.execution.audit_plan import Allotment, Experience, allot, experience, kind_of
 from shattering.execution.audit_subject import EPOCHS, PILOT_SHARE, Prepared
 from shattering.execution.driver import CarryOut
 from shattering.execution.signals import StopRequest, stop_on_signals
@@ -40,6 +40,9 @@ FORESEEN_EPOCHS = 30
 
 WORTH_A_WAVE = 0.15
 """Further repetitions are planned where at least so much of the budget is left."""
+
+DOUBT = 5.0
+"""Before its runs' times are known, a check may be expected to take so many times as long as it will."""
 
 
 class Deadline(StopRequest):
@@ -74,6 +77,7 @@ class Audit:
         counts: number of planned runs by status.
         interrupted_by: the signal that stopped it; none where it was not.
         out_of_time: whether the budget ended before all planned runs had.
+        untried_rates: learning rates that the pilot was not tried at, though it fitted the data at no other.
     """
 
     prepared: Prepared
@@ -87,6 +91,7 @@ class Audit:
     counts: dict[str, int]
     interrupted_by: int | None
     out_of_time: bool
+    untried_rates: tuple[float, ...] = ()
 
 
 @dataclass(eq=False)
@@ -103,6 +108,11 @@ class _Course:
     tried: set[str] = field(default_factory=set)
     allotments: list[Allotment] = field(default_factory=list)
     pilots: list[Record] = field(default_factory=list)
+    pace: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        updates, seconds = _epoch(self.prepared)
+        self.pace = seconds / updates
 
     def go_on(self) -> tuple[RunSpec, ...]:
         """The runs of the next wave that has one to train; empty at the end."""
@@ -142,35 +152,80 @@ class _Course:
             self.pilots.append(found[0])
             if found[0].status is Status.DONE:
                 break
+        return [self._pilot_is_best().spec]
+
+    def _pilot_is_best(self) -> Record:
+        """Takes the best of the trainings that have ended for the pilot."""
         best = max(self.pilots, key=_how_good)
         self.subject = replace(self.subject, base=best.spec, pilot=best)
-        return [best.spec]
+        return best
 
     def _wave(self, floors: dict[str, int]) -> list[RunSpec]:
         evidence = self.evidence()
         left = max(0.0, self.stop.end - time.monotonic())
         efforts = floors or {each.check.name: each.effort for each in self.allotments if each.effort}
         first = not self.state["waves"]
-        last = len(self.state["waves"]) >= WAVES or (not first and left < WORTH_A_WAVE * self.budget)
-        if last and not floors:
+        enough = len(self.state["waves"]) >= WAVES and not any(each.needed for each in self.allotments)
+        if not floors and not first and (enough or left < WORTH_A_WAVE * self.budget):
             self._complete()
             return []
+        known = experience(self.subject, evidence, self.prepared.jobs, self.pace)
+        # The processes that have waited for the pilot load and compile now what it loaded and compiled.
+        available = max(0.0, left - (known.first_use if first else 0.0)) * self.prepared.jobs * RESERVE
         self.allotments = allot(
             self.subject,
             self.prepared.checks,
-            seconds_by_experience(self.subject, evidence),
-            0.0 if floors else left * self.prepared.jobs * RESERVE,
+            known.seconds,
+            0.0 if floors else available,
             set(evidence.by_digest),
             efforts,
             only_least=first or bool(floors),
         )
-        if not floors:
-            self.state["waves"].append({each.check.name: each.effort for each in self.allotments if not each.refused})
-            self._keep()
-        specs = in_turn(self.allotments)
-        if not floors and not first and not self._untried(specs):
+        # Of the fewest that tell anything, a check that lacks one tells nothing: one check after the other.
+        least = first or (bool(floors) and len(self.state["waves"]) == 1)
+        specs = (in_order if least else in_turn)(self.allotments)
+        if floors:
+            return specs
+        tries = self._first_tries(known, available - sum(each.seconds for each in self.allotments))
+        untried = self._untried(specs)
+        if tries and not untried:
+            return tries  # no wave yet: what they take decides
+        self.state["waves"].append({each.check.name: each.effort for each in self.allotments if not each.refused})
+        self._keep()
+        if not first and not untried:
             self._complete()
-        return specs
+        return [*tries, *specs]
+
+    def _first_tries(self, known: Experience, available: float) -> list[RunSpec]:
+        """A run of each kind that a check wants which there seems to be no time for, so that the next wave knows.
+
+        Each check is tried once, where its expected time may be wrong by as much as would let it in.
+        """
+        tries: list[RunSpec] = []
+        for each in self.allotments:
+            name = each.check.name
+            if not 0 < each.needed <= DOUBT * available or name in self.state["tried"]:
+                continue
+            wanted = [spec for spec in self._tries_of(each.check) if kind_of(spec) not in known.rates]
+            seconds = sum(known.seconds(spec) for spec in wanted)
+            if wanted and seconds <= available:
+                available -= seconds
+                tries += wanted
+                self.state["tried"].append(name)
+        self._keep()
+        return self._untried(tries)
+
+    def _tries_of(self, check: Check) -> list[RunSpec]:
+        """The first run of each kind among the fewest that a check needs."""
+        first: dict[str, RunSpec] = {}
+        for spec in check.design(self.subject, check.least):
+            first.setdefault(kind_of(spec), spec)
+        return list(first.values())
+
+    def tries(self) -> list[RunSpec]:
+        """The runs that were made, now or in an earlier call, only to know how long they take."""
+        tried = [check for check in self.prepared.checks if check.name in self.state["tried"]]
+        return [spec for check in tried for spec in self._tries_of(check)] if self.subject.pilot is not None else []
 
     def finish(self) -> None:
         """Keeps what was decided; an audit whose planned runs have all ended is over, and asks for no more of them.
@@ -179,9 +234,13 @@ class _Course:
         """
         if self.subject.pilot is None:
             self._pilot()
+        if self.subject.pilot is None and self.pilots:  # the best so far, though not all learning rates were tried
+            self._pilot_is_best()
         if not self.allotments:
             evidence, waves = self.evidence(), self.state["waves"]
-            known = seconds_by_experience(self.subject, evidence) if self.subject.pilot is not None else _endless
+            known: Callable[[RunSpec], float] = _endless
+            if self.subject.pilot is not None:
+                known = experience(self.subject, evidence, self.prepared.jobs, self.pace).seconds
             floors = waves[-1] if waves else {}
             ended = set(evidence.by_digest)
             checks = self.prepared.checks
@@ -207,6 +266,7 @@ class _Course:
     def evidence(self, *, examples: bool = False) -> Evidence:
         """All runs that have ended, pilots among them; with what they say of single examples, or without."""
         wanted = {run.digest for each in self.allotments for spec in each.specs for run in (*spec.parents, spec)}
+        wanted |= {run.digest for spec in self.tries() for run in (*spec.parents, spec)}
         wanted |= {record.digest for record in self.pilots}
         return Evidence({found.digest: found for found in self.store.records(sorted(wanted), examples=examples)})
 
@@ -250,8 +310,16 @@ def run_audit(
         if specs:
             plan = replace(prepared.planned.plan, specs=specs)
             planned = replace(prepared.planned, plan=plan)
+            before = sum(record.status is not Status.FAILED for record in course.evidence().by_digest.values())
             computed = run_missing(
-                planned, store, stop, jobs=prepared.jobs, quiet=quiet, more=course.go_on, carry_out=carry_out
+                planned,
+                store,
+                stop,
+                jobs=prepared.jobs,
+                quiet=quiet,
+                more=course.go_on,
+                carry_out=carry_out,
+                before=before,
             )
         course.finish()
     return _concluded(course, began, computed, request.by)
@@ -268,7 +336,16 @@ def in_turn(allotments: Sequence[Allotment]) -> list[RunSpec]:
         for place, spec in enumerate(each.specs)
     ]
     ordered = [spec for _, _, spec in sorted(placed, key=lambda entry: entry[:2])]
-    return list({run.digest: run for spec in ordered for run in (*spec.parents, spec)}.values())
+    return _with_parents(ordered)
+
+
+def in_order(allotments: Sequence[Allotment]) -> list[RunSpec]:
+    """The runs of one check after the other, parents before their children."""
+    return _with_parents(spec for each in allotments for spec in each.specs)
+
+
+def _with_parents(specs: Iterable[RunSpec]) -> list[RunSpec]:
+    return list({run.digest: run for spec in specs for run in (*spec.parents, spec)}.values())
 
 
 def _concluded(course: _Course, began: float, computed: int, interrupted_by: int | None) -> Audit:
@@ -281,8 +358,10 @@ def _concluded(course: _Course, began: float, computed: int, interrupted_by: int
     answers = tuple(_answer(course.subject, each, evidence) for each in allotments)
     specs = {run.digest: run for each in allotments for spec in each.specs for run in (*spec.parents, spec)}
     specs |= {record.digest: record.spec for record in course.pilots}
+    specs |= {run.digest: run for spec in course.tries() for run in (*spec.parents, spec)}
     counts = Counter(record.status.value for record in evidence.by_digest.values())
     counts[Status.CANCELLED.value] += len(specs) - sum(counts.values())
+    fitted = any(record.status is Status.DONE for record in course.pilots)
     return Audit(
         prepared=prepared,
         subject=course.subject,
@@ -295,6 +374,7 @@ def _concluded(course: _Course, began: float, computed: int, interrupted_by: int
         counts={status.value: counts[status.value] for status in Status},
         interrupted_by=interrupted_by,
         out_of_time=interrupted_by is None and not course.state["complete"],
+        untried_rates=() if fitted else prepared.rates[len(course.pilots) :],
     )
 
 
@@ -305,7 +385,7 @@ def _answer(subject: Subject, given: Allotment, evidence: Evidence) -> Answer:
     finding = Finding(
         check=check.name,
         name=f"{check.name}_not_asked",
-        statement=f"Not asked: {given.refused}.",
+        statement=f"{check.question} Not asked: {given.refused}.",
         value=None,
         unit="",
         low=None,
@@ -318,15 +398,20 @@ def _answer(subject: Subject, given: Allotment, evidence: Evidence) -> Answer:
 
 
 def pilot_steps(prepared: Prepared) -> int:
-    """Updates that a training may take: so many passes that one of them holds in the pilot's share of the budget.
+    """Updates that a training may take: so many passes that one of each learning rate holds in the pilots' share.
 
     Where the user set ``training.max_steps``, that many.
     """
     if "training.max_steps" in prepared.planned.plan.overrides:
         return prepared.base.training.max_steps
     epoch, seconds = _epoch(prepared)
-    epochs = int(PILOT_SHARE * 60.0 * prepared.minutes / seconds)
-    return epoch * max(1, min(EPOCHS, epochs))
+    return epoch * _epochs(prepared, seconds)
+
+
+def _epochs(prepared: Prepared, seconds: float) -> int:
+    """Passes that a training may take, each of so many seconds."""
+    share = PILOT_SHARE * 60.0 * prepared.minutes / len(prepared.rates)
+    return max(1, min(EPOCHS, int(share / seconds)))
 
 
 def _epoch(prepared: Prepared) -> tuple[int, float]:
@@ -346,7 +431,7 @@ def foreseen(prepared: Prepared) -> list[Allotment]:
     """
     epoch, seconds = _epoch(prepared)
     budget = 60.0 * prepared.minutes
-    epochs = max(1, min(EPOCHS, int(PILOT_SHARE * budget / seconds)))
+    epochs = _epochs(prepared, seconds)
     training = prepared.base.training.model_copy(update={"max_steps": epoch * epochs})
     subject = prepared.subject(prepared.base.model_copy(update={"training": training}))
 
@@ -364,8 +449,8 @@ def _state(folder: Path) -> dict[str, Any]:
     if data is not None:
         found = json.loads(data)
         if isinstance(found, dict) and {"max_steps", "waves", "refused", "complete"} <= set(found):
-            return found
-    return {"max_steps": None, "waves": [], "refused": {}, "complete": False}
+            return {"tried": [], **found}
+    return {"max_steps": None, "waves": [], "tried": [], "refused": {}, "complete": False}
 
 
 def _at_rate(base: RunSpec, rate: float) -> RunSpec:

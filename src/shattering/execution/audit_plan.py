@@ -7,11 +7,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shattering.checks.registry import Check, Evidence, Subject
-from shattering.core.record import Status
+from shattering.checks.trainings import plural
+from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 
 STEP = 0.25
 """An effort grows by this share of itself at a time, so that all checks grow side by side."""
+
+FIRST_USE = 10.0
+"""Seconds of a process's first training that may have gone to what is loaded and compiled once, not to its updates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,7 @@ class Allotment:
             another.
         tells: what it will and will not be able to tell.
         refused: why it is not asked; none where it is.
+        needed: expected time of the fewest repetitions, where the check is not asked for want of time; else 0.
     """
 
     check: Check
@@ -34,6 +39,7 @@ class Allotment:
     seconds: float
     tells: str
     refused: str | None = None
+    needed: float = 0.0
 
 
 def allot(
@@ -67,11 +73,11 @@ def allot(
     ranked = sorted(checks, key=lambda check: check.rank)
     costs = _Costs(subject, seconds_of, set(ended))
     efforts: dict[str, int] = {}
-    refused: dict[str, str] = {}
+    refused: dict[str, tuple[str, float]] = {}
     for check in ranked:
         reason = check.why_not(subject)
         if reason is not None:
-            refused[check.name] = reason
+            refused[check.name] = reason, 0.0
         elif check.least == 0 and check.useful == 0:
             efforts[check.name] = 0
         else:
@@ -79,7 +85,7 @@ def allot(
             left = available - costs.total(ranked, efforts)
             needed = costs.added(ranked, efforts, check, wanted)
             if needed > left and check.name not in floors:
-                refused[check.name] = _too_little_time(check, needed, left)
+                refused[check.name] = _too_little_time(check, needed, left), needed
             else:
                 efforts[check.name] = wanted
     growing = set() if only_least else {check.name for check in ranked if 0 < efforts.get(check.name, 0) < check.useful}
@@ -98,13 +104,17 @@ def allot(
 
 
 def _allotments(
-    subject: Subject, ranked: Sequence[Check], efforts: Mapping[str, int], refused: Mapping[str, str], costs: _Costs
+    subject: Subject,
+    ranked: Sequence[Check],
+    efforts: Mapping[str, int],
+    refused: Mapping[str, tuple[str, float]],
+    costs: _Costs,
 ) -> list[Allotment]:
     given: list[Allotment] = []
     before: dict[str, int] = {}
     for check in ranked:
         if check.name in refused:
-            given.append(Allotment(check, 0, (), 0.0, "", refused[check.name]))
+            given.append(Allotment(check, 0, (), 0.0, "", *refused[check.name]))
             continue
         effort = efforts[check.name]
         specs = tuple(costs.runs(check, effort))
@@ -118,9 +128,15 @@ def _too_little_time(check: Check, needed: float, left: float) -> str:
     if math.isinf(needed):
         return "the budget ended before the first training did"
     return (
-        f"it needs {check.least} × {check.unit}, about {_clock(needed)} of training, and {_clock(max(left, 0.0))} are "
-        "left of the budget"
+        f"it needs {repetitions(check, check.least)}, about {_clock(needed)} of training, and what is left of the "
+        f"budget holds {_clock(max(left, 0.0))}"
     )
+
+
+def repetitions(check: Check, count: int) -> str:
+    """So many repetitions of a check in words: ``19 refits under permuted labels``."""
+    noun, _, rest = check.unit.partition(" ")
+    return f"{plural(count, noun)} {rest}".rstrip()
 
 
 def _clock(seconds: float) -> str:
@@ -166,31 +182,80 @@ class _Costs:
         return self.total(checks, {**efforts, check.name: effort}) - self.total(checks, efforts)
 
 
-def seconds_by_experience(subject: Subject, evidence: Evidence) -> Callable[[RunSpec], float]:
-    """Expected time of a run: the mean of those of its kind that have ended, else from the pilot's steps.
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """How long trainings take here, from those that have ended.
 
-    A run on labels as they are is expected to need as many passes as the pilot did, any other its whole budget.
+    Args:
+        subject: what is audited, with its pilot.
+        rates: seconds an update, by kind of run (see `kind_of`).
+        steps: updates of a run, by kind, on average.
+        rate: seconds an update of a run whose kind is not known.
+        first_use: seconds of the pilot that its updates do not account for; every process spends them once.
+    """
+
+    subject: Subject
+    rates: Mapping[str, float]
+    steps: Mapping[str, float]
+    rate: float
+    first_use: float
+
+    def seconds(self, spec: RunSpec) -> float:
+        """Expected time of a run: that of its kind, else its updates at the common rate.
+
+        A run on labels as they are is expected to need as many passes as the pilot did, any other its whole budget.
+        """
+        kind = kind_of(spec)
+        if kind in self.rates:
+            return self.rates[kind] * self.steps[kind]
+        if spec.corruption.name != "true_labels":
+            return self.rate * spec.training.max_steps
+        base, pilot, whole = self.subject.base, self.subject.pilot, len(self.subject.splits.train)
+        assert pilot is not None
+        share = (spec.data.train_size or whole) / max(1, base.data.train_size or whole)
+        return self.rate * min(spec.training.max_steps, max(1.0, _updates(pilot) * share))
+
+
+def experience(subject: Subject, evidence: Evidence, jobs: int, timed: float = math.inf) -> Experience:
+    """What the trainings that have ended say of those to come.
+
+    A process's first training of a kind loads and compiles what the others find there. So the slowest ``jobs`` of a
+    kind are left out of its rate where there are more, and the pilot, the first of all, is taken to have gone at the
+    speed of the steps that were timed before it, as far as `FIRST_USE` can account for the difference. A kind that is
+    not known goes at the rate of the fastest that is.
+
+    Args:
+        subject: what is audited, with its pilot.
+        evidence: the runs that have ended, the pilot among them.
+        jobs: processes.
+        timed: seconds an update, evaluations included, from a few timed steps; infinite: not known.
     """
     pilot = subject.pilot
     assert pilot is not None
-    seen: dict[str, list[float]] = {}
-    for record in evidence.by_digest.values():
+    seen: dict[str, list[Record]] = {}
+    for record in (pilot, *evidence.by_digest.values()):
         if record.status is not Status.FAILED and "seconds" in record.provenance:
-            seen.setdefault(kind_of(record.spec), []).append(float(record.provenance["seconds"]))
-    steps = max(1, int(pilot.summary.get("steps") or 1))
-    rate = float(pilot.provenance.get("seconds", 0.0)) / steps
+            seen.setdefault(kind_of(record.spec), []).append(record)
+    rates, steps = {}, {}
+    for kind, records in seen.items():
+        ended = {record.digest: record for record in records}.values()
+        paces = sorted(_seconds(record) / _updates(record) for record in ended)
+        kept = paces[: max(1, len(paces) - jobs)]
+        rates[kind] = sum(kept) / len(kept)
+        steps[kind] = sum(_updates(record) for record in ended) / len(ended)
+    own, updates, taken = kind_of(pilot.spec), _updates(pilot), _seconds(pilot)
+    rates[own] = min(rates.get(own, math.inf), taken / updates, max(timed, (taken - FIRST_USE) / updates))
+    steps.setdefault(own, updates)
+    rate = min(rates.values())
+    return Experience(subject, rates, steps, rate, max(0.0, taken - rate * updates))
 
-    def seconds(spec: RunSpec) -> float:
-        known = seen.get(kind_of(spec))
-        if known:
-            return sum(known) / len(known)
-        if spec.corruption.name == "true_labels":
-            size = spec.data.train_size or len(subject.splits.train)
-            share = size / max(1, subject.base.data.train_size or len(subject.splits.train))
-            return rate * min(spec.training.max_steps, max(1.0, steps * share))
-        return rate * spec.training.max_steps
 
-    return seconds
+def _updates(record: Record) -> int:
+    return max(1, int(record.summary.get("steps") or 1))
+
+
+def _seconds(record: Record) -> float:
+    return float(record.provenance.get("seconds", 0.0))
 
 
 def kind_of(spec: RunSpec) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ EPOCHS = 300
 """A training that has not fitted its data by then is not trained on."""
 
 PILOT_SHARE = 0.15
-"""Of the budget, at most so much goes to finding out how the model is trained."""
+"""Of the budget, at most so much goes to finding out how the model is trained, over all learning rates."""
 
 RATES = (1e-3, 3e-4, 1e-2)
 """Adam's learning rates, tried in this order until one fits the data."""
@@ -50,6 +50,7 @@ class Prepared:
         speed: of a step, from a few timed ones.
         notes: what was found about the model and the data on the way.
         trained: what was seen of the trained weights that were given; empty where none were.
+        batch_normalisations: layers of the network that normalise by the statistics of a batch.
         began: when the request was made, on the monotonic clock; the budget counts from then.
     """
 
@@ -62,6 +63,7 @@ class Prepared:
     speed: Speed
     notes: tuple[str, ...] = ()
     trained: Mapping[str, Any] = field(default_factory=dict)
+    batch_normalisations: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -71,7 +73,13 @@ class Prepared:
 
     def subject(self, base: RunSpec | None = None) -> Subject:
         """What is audited, with a training to vary."""
-        return Subject(base or self.base, self.planned.splits, self.held_out, trained=self.trained)
+        return Subject(
+            base or self.base,
+            self.planned.splits,
+            self.held_out,
+            trained=self.trained,
+            batch_normalisations=self.batch_normalisations,
+        )
 
 
 def prepare_audit(
@@ -153,8 +161,15 @@ def prepare_audit(
         speed=seen["speed"],
         notes=tuple(notes),
         trained=seen["trained"],
+        batch_normalisations=seen["batch_normalisations"],
         began=began,
     )
+
+
+def names_of(checks: str | Iterable[str]) -> tuple[str, ...]:
+    """The names of checks in a list, or in a text with commas between them, or in both."""
+    texts = [checks] if isinstance(checks, str) else checks
+    return tuple(name.strip() for text in texts for name in text.split(","))
 
 
 def _asked(names: tuple[str, ...], weights: bool) -> tuple[Check, ...]:
@@ -167,6 +182,7 @@ def _asked(names: tuple[str, ...], weights: bool) -> tuple[Check, ...]:
 
 def _check_request(model: str, minutes: float, jobs: int | None, overrides: Mapping[str, Any]) -> None:
     from shattering.learners.registry import is_learner
+    from shattering.models.named import require_no_file
     from shattering.models.registry import models
 
     if is_learner(model):
@@ -175,6 +191,7 @@ def _check_request(model: str, minutes: float, jobs: int | None, overrides: Mapp
             f"{model!r} is fitted at once, and an audit watches a network learn; name a network or MODULE:FACTORY.",
         )
     if ":" not in model:
+        require_no_file(model)
         models.get(model)
     if not 0 < minutes < 100_000:
         raise SpecError("audit-budget", f"--budget {minutes:g}m leaves no time to train; give more than 0.")

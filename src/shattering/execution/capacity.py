@@ -14,11 +14,8 @@ from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
 from shattering.core.study import Request, Study, bare_study
-from shattering.execution.capacity_design import FIRST_BUDGET, START_SECONDS, Ended, Question, Round, next_round
-from shattering.execution.capacity_records import (
-    PILOT_SEED,
-    RANDOM,
-)
+from shattering.execution.capacity_design import Ended, Question, Round, next_round
+from shattering.execution.capacity_records import FIRST_BUDGET, PILOT_SEED, RANDOM
 from shattering.execution.plan import Planned, ask, resolved
 from shattering.store.store import Store
 from shattering.studies.zhang2017 import PAPER_RATES, ZHANG_2017, crop_side
@@ -222,7 +219,7 @@ def require_time(prepared: Prepared) -> float:
     (known,) = speed.values()
     step = float(known.fixed_seconds + known.example_seconds * question.smallest)
     share = max(1.0, len(question.rates) / question.jobs)
-    least = START_SECONDS + QUICK * FIRST_BUDGET * step * share
+    least = QUICK * FIRST_BUDGET * step * share
     # The first fit, then three sizes of it for both kinds of labels: no answer without them.
     sizes = 7 * 2 * question.seeds * 0.5 * FIRST_BUDGET * step / question.jobs
     if least > 60 * question.minutes:
@@ -230,7 +227,7 @@ def require_time(prepared: Prepared) -> float:
             "shatter-too-little-time",
             f"An update of {question.base.model.name} takes {step:.2g} s here, so not even {question.smallest:,} "
             f"random labels are fitted within {question.minutes:g} min; give --minutes "
-            f"{_minutes(START_SECONDS + FIRST_BUDGET * step * share + sizes)} or more.",
+            f"{_minutes(FIRST_BUDGET * step * share + sizes)} or more.",
         )
     return step
 

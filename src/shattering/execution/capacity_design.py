@@ -16,12 +16,15 @@ from shattering.core.record import Record, Status
 from shattering.core.spec import CorruptionSpec, RunSpec
 from shattering.execution.capacity_records import (
     BISECTION_SEED,
+    FIRST_BUDGET,
+    FIRST_RUN_SECONDS,
     PILOT_SEED,
     RANDOM,
     REAL,
     bisections,
     of_sizes,
     outcomes,
+    pilot_seconds,
     pilots,
     points,
     seen,
@@ -30,8 +33,8 @@ from shattering.execution.capacity_records import (
     time_curve,
 )
 
-FIRST_BUDGET, LONGER = 50, 4
-"""Updates that the very first run is given, and the factor by which a run that did not fit is prolonged."""
+LONGER = 4
+"""Factor by which a run that did not fit is prolonged."""
 
 GENEROUS = 4.0
 """Budget of a run, in multiples of the predicted time."""
@@ -39,8 +42,8 @@ GENEROUS = 4.0
 GROWTH, LEAST_GROWTH = 2.0, 1.4
 """From one size to the next."""
 
-START_SECONDS, ROUND_SECONDS = 8.0, 0.5
-"""For starting workers and reading data, once, and between two rounds."""
+ROUND_SECONDS = 0.5
+"""Between two rounds."""
 
 SIZES_SHARE = 0.7
 """Of the time, for the curve; the rest is for bisection. Up to three sizes the curve may take it all."""
@@ -140,11 +143,16 @@ def next_round(question: Question, rounds: Sequence[Sequence[Record]]) -> Round 
 
 
 def spent_seconds(rounds: Sequence[Sequence[Record]], jobs: int) -> float:
-    """Wall-clock time of rounds: none is shorter than its longest run, nor than an even share of all its runs."""
-    total = START_SECONDS
-    for records in rounds:
+    """Wall-clock time of rounds: none is shorter than its longest run, nor than an even share of all its runs.
+
+    Starting the workers is not counted, so that a small budget is one of training: neither what comes before the first
+    round nor what the first run of each takes besides its updates.
+    """
+    total = 0.0
+    for number, records in enumerate(rounds):
         each = [float(record.provenance.get("seconds", 0.0)) for record in records]
-        total += ROUND_SECONDS + max(max(each, default=0.0), sum(each) / jobs)
+        seconds = max(max(each, default=0.0), sum(each) / jobs)
+        total += ROUND_SECONDS + (seconds if number else max(0.0, seconds - FIRST_RUN_SECONDS))
     return total
 
 
@@ -224,7 +232,7 @@ def _first(question: Question, records: Sequence[Record], left: float) -> Round 
         return Ended("diverged")
     budget = LONGER * max(r.spec.training.max_steps for r in tried) if tried else FIRST_BUDGET
     if tried:
-        needed = ROUND_SECONDS + step_seconds(tried) * budget * max(1.0, len(alive) / question.jobs)
+        needed = ROUND_SECONDS + pilot_seconds(tried, question.jobs) * budget * max(1.0, len(alive) / question.jobs)
         if needed > left:
             return Ended("too-slow", 60 * question.minutes - left + needed)
     return Round("rate", tuple(question.run(question.smallest, RANDOM, rate, budget, PILOT_SEED) for rate in alive))
@@ -249,7 +257,7 @@ def _next_sizes(question: Question, records: Sequence[Record], left: float) -> R
     sizes = sorted({size_of(record) for record in ladder})
     if sizes and _mostly_unfitted([record for record in ladder if size_of(record) == sizes[-1]]):
         return Ended("complete" if sizes[-1] >= question.target else "time")
-    each = step_seconds(ladder or pilots(records))
+    each = step_seconds(ladder) if ladder else pilot_seconds(records, question.jobs)
     specs: list[RunSpec] = []
     together, needed = 0.0, 0.0
     while not sizes or sizes[-1] < question.target:
@@ -264,7 +272,8 @@ def _next_sizes(question: Question, records: Sequence[Record], left: float) -> R
                 break
         else:
             break
-        if specs and needed > 0.05 * 60 * question.minutes:
+        # What an update takes is known well only from the second runs of the workers.
+        if specs and (not ladder or needed > 0.05 * 60 * question.minutes):
             break
         # What the worst case may take: a budget that would overrun the time by far is cut.
         limit = 1.2 * left * question.jobs / (2 * seeds * each)

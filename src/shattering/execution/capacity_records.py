@@ -17,6 +17,12 @@ PILOT_SEED, BISECTION_SEED = 10_000, 5_000
 No two sizes share a seed, so that the runs behind a curve are independent; a bisection keeps its seed, and with it the
 order in which examples are added."""
 
+FIRST_BUDGET = 50
+"""Updates that the very first runs are given."""
+
+FIRST_RUN_SECONDS = 3.0
+"""What a worker's first run takes besides its updates, for loading what it needs; it counts as starting the worker."""
+
 USED_SIZES = 5
 """The largest sizes, which the curve is drawn through: what happens far below says little of what happens far above."""
 
@@ -30,6 +36,25 @@ def step_seconds(records: Sequence[Record]) -> float:
         if size_of(record) in largest
     ]
     return max(1e-6, statistics.median_low(paces))
+
+
+def pilot_seconds(records: Sequence[Record], jobs: int) -> float:
+    """Seconds for an update of the runs that look for a rate: those that were tried longest.
+
+    As long as there are only the first ones, the quickest of them tells, since others are their worker's first run;
+    where all are, what that takes besides is left out, up to nine tenths.
+    """
+    tried = pilots(records)
+    budget = max(record.spec.training.max_steps for record in tried)
+    longest = [record for record in tried if record.spec.training.max_steps == budget]
+    if budget > FIRST_BUDGET:
+        return step_seconds(longest)
+    besides = FIRST_RUN_SECONDS if len(longest) <= jobs else 0.0
+    paces = []
+    for record in longest:
+        seconds = float(record.provenance.get("seconds", 0.0))
+        paces.append(max(seconds - besides, seconds / 10) / max(1, int(record.summary.get("steps") or 1)))
+    return max(1e-6, min(paces))
 
 
 def pilots(records: Sequence[Record]) -> list[Record]:

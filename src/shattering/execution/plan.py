@@ -98,6 +98,7 @@ def plan_study(
 
     if data is None:
         data = EMBEDDED if EMBEDDED in study.datasets else study.datasets[0]
+    require_own_data(study, data)
     overrides = dict(overrides or {})
     require_knowledge(models, overrides)
     streamed = study.streamed or overrides.get("data.image_size") not in (None, "none", "null")
@@ -113,6 +114,16 @@ def plan_study(
     )
     require_feasible(splits, list(unique.values()))
     return with_sources(planned)
+
+
+def require_own_data(study: Study, data: str) -> None:
+    """Raises `SpecError` where a study that draws all its examples is asked to look at others, which it would not."""
+    from shattering.simulations.registry import DRAWN
+
+    if study.datasets == (DRAWN.name,) and data != DRAWN.name:
+        raise SpecError(
+            "study-own-data", f"{study.name} draws its own examples and would not look at {data}; leave --data out."
+        )
 
 
 def require_feasible(splits: Splits, specs: list[RunSpec]) -> None:
@@ -137,14 +148,14 @@ def require_knowledge(models: tuple[str, ...], overrides: dict[str, Any]) -> Non
 
 
 def _require_model(name: str) -> None:
-    """A name that no network, learner or simulation has raises `SpecError` with the nearest of all."""
+    """A name that no network, learner or simulation has raises `SpecError` with the nearest that can be trained."""
     from shattering.learners.registry import learners
     from shattering.models.registry import models
     from shattering.simulations.registry import simulations
 
-    known = sorted({*models.names(), *learners.names(), *simulations.names()})
-    if name not in known:
-        raise SpecError("unknown-model", f"There is no model {name!r}; {nearest(name, known)}")
+    trained = sorted({*models.names(), *learners.names()})
+    if name not in trained and name not in simulations.names():
+        raise SpecError("unknown-model", f"There is no model {name!r}; {nearest(name, trained)}")
 
 
 def resolved(

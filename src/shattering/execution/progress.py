@@ -30,10 +30,14 @@ class Display:
         missing: those that have no outcome yet.
         cost: about how costly a run is, beside others; for the estimate of what remains.
         quiet: show nothing.
+        before: runs that ended before and are not among those of ``plan``.
     """
 
-    def __init__(self, plan: Plan, missing: list[str], cost: Callable[[RunSpec], float], *, quiet: bool) -> None:
-        self.planned, self.already, self.quiet = len(plan.specs), len(plan.specs) - len(missing), quiet
+    def __init__(
+        self, plan: Plan, missing: list[str], cost: Callable[[RunSpec], float], *, quiet: bool, before: int = 0
+    ) -> None:
+        self.planned, self.quiet = before + len(plan.specs), quiet
+        self.already = self.planned - len(missing)
         self.cost = cost
         waiting = set(missing)
         self.ahead = sum(cost(spec) for key, spec in zip(plan.digests, plan.specs, strict=True) if key in waiting)
@@ -53,7 +57,7 @@ class Display:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
         elif not self.quiet:
-            self._say(f"{self.title}: {self.planned} runs, {self.already} finished before.")
+            self._say(f"{self.title}: {_runs(self.planned)}, {self.already} finished before.")
         return self
 
     def __exit__(
@@ -133,7 +137,7 @@ class Display:
 
     def _line(self) -> str:
         counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
-        parts = [f"{self.finished} of {self.planned} runs"]
+        parts = [f"{self.finished} of {_runs(self.planned)}"]
         if counts:
             parts.append(counts)
         parts.append(f"{clock(time.monotonic() - self.began_at)} elapsed")
@@ -162,6 +166,10 @@ class Display:
             table.add_row(*cells)
         bar = ProgressBar(total=max(1, self.planned), completed=self.finished, width=40)
         return Group(Text(self.title, style="bold"), bar, Text(self._line()), table)
+
+
+def _runs(count: int) -> str:
+    return f"{count} {'run' if count == 1 else 'runs'}"
 
 
 def _says_how_far(spec: RunSpec, row: Row) -> bool:

@@ -104,14 +104,16 @@ def run_missing(
     more: Callable[[], Sequence[RunSpec]] | None = None,
     carry_out: CarryOut | None = None,
     engine: Engine = run_jobs,
+    before: int = 0,
 ) -> int:
     """Runs what has no outcome yet in an open store, as `run_plan` does; returns how many runs ended now.
 
     ``more`` is asked for further runs whenever all have ended, until it has none; the same workers take them.
+    ``before`` runs ended earlier that belong to the same work, and are told as such.
     """
     plan = planned.plan
     missing = with_debtors(plan.specs, plan.digests, store.missing(plan.digests), store)
-    with Display(plan, missing, planned.expected_cost, quiet=quiet) as display:
+    with Display(plan, missing, planned.expected_cost, quiet=quiet, before=before) as display:
         if not missing:
             return 0
         driver = Driver(planned, store, missing, keep_weights, display, stop, more, measure=carry_out is None)

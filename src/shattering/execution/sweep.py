@@ -28,6 +28,7 @@ from shattering.execution.plan import (
     require_device,
     require_feasible,
     require_knowledge,
+    require_own_data,
     resolved,
     resolved_corruption,
     resolved_model,
@@ -35,6 +36,7 @@ from shattering.execution.plan import (
     with_sources,
 )
 from shattering.execution.study import Outcome, run_missing
+from shattering.simulations.registry import is_simulation, simulated
 from shattering.store.store import Store
 
 CONFIRM_ABOVE = 10_000
@@ -81,6 +83,8 @@ def plan_sweep(
     _require_size(sweep, axes, 1, yes)  # before anything is read
     require_knowledge(sweep.models, {})
     data = sweep.data or (EMBEDDED if study is None or EMBEDDED in study.datasets else study.datasets[0])
+    if study is not None:
+        require_own_data(study, data)
     size = sweep.base.get("data.image_size")
     streamed = (study is not None and study.streamed) or size not in (None, "none", "null")
     splits = load_data(data, data_dir, streamed=streamed)
@@ -216,8 +220,9 @@ def _require_size(sweep: Sweep, axes: tuple[Axis, ...], bases: int, yes: bool) -
 def _bases(sweep: Sweep, study: Study | None, request: Request) -> list[RunSpec]:
     """The specs that the axes are applied to, with ``base`` set."""
     if study is None:
-        base = override(RunSpec(), {"compute.device": request.device, "data.name": request.data.name, **sweep.base})
-        return [base]
+        name = str(sweep.base.get("model.name"))
+        start = simulated(name, 0) if is_simulation(name) else RunSpec()
+        return [override(start, {"compute.device": request.device, "data.name": request.data.name, **sweep.base})]
     found = {}
     for spec in study.specs(request):
         base = override(spec, _without_selection(sweep.base)) if sweep.base else spec

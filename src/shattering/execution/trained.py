@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from shattering.core.spec import RunSpec
 from shattering.data.dataset import Splits
 from shattering.execution.arithmetic import arithmetic
 from shattering.execution.run import corrupted, initial_model
+from shattering.execution.training import batch_normalisations
 from shattering.training.evaluation import evaluate
 from shattering.training.examples import prepare
 
@@ -32,7 +34,7 @@ def look_at_subject(spec: RunSpec, splits: Splits, weights: Path | None) -> dict
 
     Returns:
         ``checked``: of `check_user_model`, none where model and loss are our own; ``speed``: of `time_step`;
-        ``trained``: of `look_at_weights`, empty without weights.
+        ``trained``: of `look_at_weights`, empty without weights; ``batch_normalisations``: of the network as built.
 
     Raises:
         ModelError, SpecError, DataError: what is wrong with the model, the loss or the weights.
@@ -45,7 +47,22 @@ def look_at_subject(spec: RunSpec, splits: Splits, weights: Path | None) -> dict
         checked = check_user_model(spec, splits)
         spec = spec.model_copy(update={"model": settled(spec.model, checked)})
     trained = {} if weights is None else look_at_weights(spec, splits, weights)
-    return {"checked": checked, "speed": time_step(spec, splits), "trained": trained}
+    return {
+        "checked": checked,
+        "speed": time_step(spec, splits),
+        "trained": trained,
+        "batch_normalisations": batch_normalisations(_built(spec, splits)),
+    }
+
+
+def _built(spec: RunSpec, splits: Splits) -> nn.Module:
+    """The untrained network."""
+    few = splits.test.take(np.arange(min(2, len(splits.test))))
+    training = spec.training.model_copy(update={"batch_size": len(few), "augmentation": "none"})
+    plain = spec.model_copy(update={"data": spec.data.unselected, "training": training})
+    with arithmetic(plain):
+        examples = prepare(corrupted(Splits(few, few), plain).test, plain)
+        return initial_model(plain, examples.input_shape, examples.num_classes)
 
 
 def look_at_weights(spec: RunSpec, splits: Splits, path: Path) -> dict[str, Any]:

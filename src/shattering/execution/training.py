@@ -262,7 +262,7 @@ class Training:
             tested={} if status is Status.DIVERGED else self.tested,
             provenance={
                 **provenance(self.spec),
-                **_what_refuses_gradients(self.model),
+                **({"batch_normalisations": count} if (count := batch_normalisations(self.model)) else {}),
                 "seconds": round(self.seconds_before + seconds, 3),
                 "nondeterministic": sorted(set(nondeterministic)),
                 **self.way,
@@ -299,10 +299,9 @@ class Training:
         return columns | self.columns
 
 
-def _what_refuses_gradients(model: nn.Module) -> dict[str, int]:
+def batch_normalisations(model: nn.Module) -> int:
     """How many layers normalise by the statistics of a batch: with them no example has a gradient of its own."""
-    count = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return {"batch_normalisations": count} if count else {}
+    return sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 def _gradient_rows(spec: RunSpec, examples: int) -> torch.Tensor:

@@ -78,6 +78,16 @@ def file_fingerprint(name: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def require_no_file(name: str) -> None:
+    """Raises `ModelError` where the name of a registered network is that of a file, whose function it does not say."""
+    if name.endswith(".py") or Path(name).is_file():
+        raise ModelError(
+            "model-name-malformed",
+            f"{name!r} is a file, and which of its functions builds the network is not said; name it behind a colon, "
+            f"FILE.py:FACTORY, such as {name}:build.",
+        )
+
+
 def name_of(value: Any, what: str = "model", wanted: str = "a function that returns a new network") -> str:
     """The name under which worker processes find a function or class of the caller's.
 

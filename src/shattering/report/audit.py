@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from shattering.checks.trainings import plural
 from shattering.core.finding import Finding, Level
-from shattering.execution.audit import Audit
+from shattering.execution.audit import Audit, foreseen
 from shattering.execution.audit_plan import Allotment
+from shattering.execution.audit_subject import Prepared
 from shattering.report.summary import REPORT_FILE
+from shattering.report.words import duration
 
 LEVELS: dict[Level, tuple[str, str, str]] = {
     "warning": ("bad", "look", "worth acting on"),
@@ -57,6 +60,22 @@ def audit_findings(audit: Audit) -> dict[str, Any]:
     }
 
 
+def plan_told(prepared: Prepared) -> dict[str, Any]:
+    """What an audit would do, as far as can be foreseen before its first training; nothing is trained.
+
+    Returns:
+        ``model``, ``data``, ``budget_minutes``, ``jobs``, ``plan`` (as in `audit_findings`) and ``command``.
+    """
+    return {
+        "model": prepared.base.model.name,
+        "data": prepared.base.data.name,
+        "budget_minutes": prepared.minutes,
+        "jobs": prepared.jobs,
+        "plan": plan_rows(foreseen(prepared)),
+        "command": prepared.planned.plan.command,
+    }
+
+
 def plan_rows(allotments: Sequence[Allotment]) -> list[dict[str, Any]]:
     """What each check gets, in types that JSON has."""
     return [
@@ -97,6 +116,7 @@ def _training(audit: Audit) -> dict[str, Any]:
 
 def _remarks(audit: Audit) -> list[str]:
     remarks = []
+    pilot = audit.subject.pilot
     if audit.prepared.held_out:
         facts = audit.prepared.planned.plan.request.data
         remarks.append(
@@ -104,11 +124,12 @@ def _remarks(audit: Audit) -> list[str]:
             "training."
         )
     if audit.out_of_time:
-        remarks.append(
-            f"The budget of {audit.prepared.minutes:g} min ended before all was done that was planned or could be "
-            f"({audit.counts['cancelled']} planned trainings to go); to go on: {audit.plan.command}"
-        )
-    pilot = audit.subject.pilot
+        to_go = audit.counts["cancelled"]
+        told = f"with {plural(to_go, 'planned training')} to go" if to_go else "before all was done that could be"
+        remarks.append(f"The budget of {duration(audit.prepared.minutes)} ended {told}; to go on: {audit.plan.command}")
+    if pilot is not None and audit.untried_rates:
+        rates = " and ".join(f"{rate:g}" for rate in audit.untried_rates)
+        remarks.append(f"No learning rate that was tried fits the training data; {rates} could not be tried in time.")
     if pilot is not None and pilot.status.value == "not_fitted":
         remarks.append(
             f"The model did not fit its training data in {audit.subject.base.training.max_steps:,} updates (training "

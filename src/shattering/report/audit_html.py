@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from shattering.checks.trainings import plural
 from shattering.core import io
-from shattering.core.finding import Answer, Chart, Column, Gallery, Shown, Table
+from shattering.core.finding import Answer, Chart, Column, Gallery, Shown, Table, bounded_percent
 from shattering.core.study import Figure
 from shattering.data.dataset import Dataset, Splits
 from shattering.data.images import encode_png
@@ -21,7 +22,7 @@ from shattering.report.audit_terminal import counts_text, training_text, value_c
 from shattering.report.charts import draw
 from shattering.report.html import Picture, make_picture, render_page
 from shattering.report.summary import REPORT_FILE
-from shattering.report.words import percent, spent
+from shattering.report.words import duration, percent, spent
 
 THUMBNAIL = 64
 """Side of an example's picture, pixels; larger ones are made smaller before they are put into the page."""
@@ -51,6 +52,7 @@ def write_audit(audit: Audit, found: dict[str, Any]) -> Path:
         pictures,
         own_scripts=("audit.js",),
         found=found,
+        budget=duration(found["budget_minutes"]),
         sections=sections,
         levels=[(tone, word, meaning) for tone, word, meaning in LEVELS.values()],
         training=training_text(found["training"]),
@@ -71,7 +73,8 @@ def _section(answer: Answer, audit: Audit, folder: Path, pictures: list[Picture]
         value, ends = value_cells(
             {name: getattr(finding, name) for name in ("value", "low", "high", "unit", "p_value")}
         )
-        cost = f"{finding.cost.runs:,} trainings, {spent(finding.cost.seconds)}" if finding.cost.runs else "no training"
+        trained, seconds = finding.cost.runs, finding.cost.seconds
+        cost = f"{plural(trained, 'training')}, {spent(seconds)}" if trained else "no training"
         findings.append({"finding": finding, "tone": tone, "word": word, "value": value, "ends": ends, "cost": cost})
     exhibits: list[dict[str, Any]] = []
     for exhibit in answer.exhibits:
@@ -111,8 +114,9 @@ def _rows(table: Table, splits: Splits) -> list[list[dict[str, Any]]]:
 def _cell(value: Any, column: Column, splits: Splits) -> dict[str, Any]:
     if value is None:
         return {"text": "–", "key": "", "image": ""}
-    if column.kind == "percent":
-        return {"text": percent(float(value)), "key": repr(float(value)), "image": ""}
+    if column.kind in ("percent", "probability"):
+        text = percent(float(value)) if column.kind == "percent" else bounded_percent(float(value))
+        return {"text": text, "key": repr(float(value)), "image": ""}
     if column.kind == "number":
         number = float(value)
         text = f"{number:,.0f}" if number == int(number) else f"{number:.3g}"

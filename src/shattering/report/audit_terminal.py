@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shattering.checks.trainings import plural
 from shattering.report.audit import LEVELS
 from shattering.report.terminal import new_table, printed
 from shattering.report.words import interval, number, spent
@@ -18,7 +19,8 @@ def render_audit(found: dict[str, Any]) -> str:
         f"{found['model']} on {data['name']}: {data['train']:,} training and {data['test']:,} "
         f"{'held-out' if data['held_out'] else 'test'} examples, {data['classes']} classes\n"
     )
-    notes = "\n".join([*(f"- {note}" for note in found["notes"]), training_text(found["training"]), counts_text(found)])
+    training = training_text(found["training"])
+    notes = "\n".join([*(f"- {note}" for note in found["notes"]), training, counts_text(found)])
     tail = [f"report: {found['report']}"]
     if not found["complete"]:
         tail.insert(0, f"continue with: {found['command']}")
@@ -63,8 +65,12 @@ def counts_text(found: dict[str, Any]) -> str:
     }
     runs = found["runs"]
     ended = ", ".join(f"{runs[name]:,} {word}" for name, word in words.items() if runs[name])
-    total = sum(runs.values())
-    return f"{total:,} trainings ({ended or 'none'}), {found['computed']:,} of them now, in {spent(found['seconds'])}."
+    total, now = sum(runs.values()), found["computed"]
+    if not total:
+        return f"No training was made, in {spent(found['seconds'])}."
+    of_them = "none of them" if not now else "all of them" if now == total > 1 else f"{now:,} of them"
+    of_them = of_them if total > 1 else "made" if now else "made before"
+    return f"{plural(total, 'training')} ({ended}), {of_them} now, in {spent(found['seconds'])}."
 
 
 def value_cells(finding: dict[str, Any]) -> tuple[str, str]:

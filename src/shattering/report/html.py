@@ -22,6 +22,7 @@ from shattering.report.evidence import Evidence, gather
 from shattering.report.settings import corruption_text, model_text, selection_text, settings, start_text
 from shattering.report.summary import REPORT_FILE, seeds_behind, summary_of
 from shattering.report.words import STATUSES, VERDICTS, half_width, interval, number, published, seeds_text, spent
+from shattering.simulations.registry import DRAWN, is_simulation
 from shattering.store.store import Store
 
 FEW_SEEDS = 5
@@ -142,6 +143,8 @@ def _page(evidence: Evidence, summary: dict[str, Any], pictures: list[Picture], 
         verdicts=[(word, VERDICTS[word]) for word in VERDICTS if word in {j.verdict for j in evidence.judgements}],
         gallery=[item for item in gallery if all(map(_is_picture, item["examples"]))],
         settings=settings(plan),
+        simulated=bool(plan.specs) and all(is_simulation(spec.model.name) for spec in plan.specs),
+        drawn=plan.request.data.name == DRAWN.name,
         statuses=_statuses(evidence),
         unfinished=bool(summary["runs"]["cancelled"] + summary["runs"]["failed"]),
         differences=study.differences(plan.request),

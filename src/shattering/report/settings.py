@@ -9,6 +9,7 @@ from typing import Any
 from shattering.core.plan import Plan
 from shattering.core.spec import RunSpec
 from shattering.report.words import seeds_text
+from shattering.simulations.registry import DRAWN, is_simulation
 
 NONE_MEANS = {
     "data.train_size": "all",
@@ -48,7 +49,7 @@ def settings(plan: Plan) -> Settings:
     ]
     common = tuple((name, next(iter(used.values()))[name]) for name in fields if name not in varying)
     rows = tuple(
-        (*(used[key].get(name, "none") for name in varying), _seeds(specs), str(len(specs)))
+        (*(used[key].get(name, _absent(name)) for name in varying), _seeds(specs), str(len(specs)))
         for key, specs in groups.items()
     )
     return Settings(common, (*varying, "seeds", "runs"), rows)
@@ -105,6 +106,8 @@ def _used(spec: RunSpec) -> dict[str, str]:
             path = f"{group}.{name}"
             if path not in _APART and name != "fields":
                 values[path] = _text(path, value)
+    if is_simulation(spec.model.name):
+        return {path: value for path, value in values.items() if not _idle(path, spec)}
     training = spec.training
     if training.optimizer != "sgd":
         values["training.momentum"] = UNUSED
@@ -113,6 +116,21 @@ def _used(spec: RunSpec) -> dict[str, str]:
     if training.gradient != "winsorized":
         values["training.winsorize"] = UNUSED
     return values
+
+
+def _idle(path: str, spec: RunSpec) -> bool:
+    """Whether a simulation has no use for a field: the plan trains nothing for it, and some of them read no data."""
+    group = path.partition(".")[0]
+    return (
+        group in ("training", "measures")
+        or path in ("model.batch", "model.returns")
+        or (group == "data" and spec.data.name == DRAWN.name)
+    )
+
+
+def _absent(name: str) -> str:
+    """What is printed where a run has not got a field that others have."""
+    return UNUSED if name.partition(".")[0] in ("data", "training", "measures") else "none"
 
 
 def _round_text(spec: RunSpec) -> str:
@@ -132,8 +150,8 @@ def _text(path: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 def _seeds(specs: list[RunSpec]) -> str:

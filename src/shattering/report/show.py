@@ -9,6 +9,7 @@ from shattering.core.errors import SpecError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import WATCHED, RunSpec
+from shattering.execution.defaults import filled
 from shattering.report.evidence import counts_text
 from shattering.report.settings import chosen_text, corruption_text, model_text, selection_text, start_text, with_fields
 from shattering.report.terminal import new_table, printed
@@ -56,7 +57,7 @@ def describe_runs(
     if status is not None:
         found = {digest: kind for digest, kind in found.items() if kind == status.value}
     if where is not None:
-        met = set(Results(store, table).where(where))
+        met = set(Results(store, filled(table)).where(where))
         found = {digest: kind for digest, kind in found.items() if digest in met}
     shown = list(found)[:limit]
     rows = _rows(table, [digest for digest in shown if digest in ended])
@@ -138,10 +139,17 @@ def render_runs(described: dict[str, Any]) -> str:
             _fraction(run["train_accuracy"]),
             _fraction(run["test_accuracy"]),
         )
-    count, matching = len(described["runs"]), described["matching"]
+    return printed(table, Text(_told(described)))
+
+
+def _told(described: dict[str, Any]) -> str:
+    """How many runs match and are shown, and how the runs of the store ended where no choice was made among them."""
+    count, matching, planned = len(described["runs"]), described["matching"], sum(described["counts"].values())
+    if matching < planned:
+        match = f"{matching:,} of {planned:,} runs in {described['store']} match"
+        return f"{match}, {count:,} shown" if count < matching else match
     shown = f"{count:,} of {matching:,} runs shown" if count < matching else f"{count:,} run{'' if count == 1 else 's'}"
-    total = counts_text(described["counts"])
-    return printed(table, Text(f"{shown} in {described['store']}; {total}"))
+    return f"{shown} in {described['store']}; {counts_text(described['counts'])}"
 
 
 def describe_run(store: Store, prefix: str) -> dict[str, Any]:

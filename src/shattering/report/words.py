@@ -93,6 +93,14 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}–{high}" for low, high in groups)
 
 
+def duration(minutes: float) -> str:
+    """A time that somebody set, as it was typed: ``10 s``, ``90 s``, ``10 min``, ``2 h``."""
+    seconds = round(60 * minutes, 3)
+    if seconds % 60:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:g} min" if seconds < 7200 or seconds % 3600 else f"{seconds / 3600:g} h"
+
+
 def spent(seconds: float) -> str:
     """A duration: ``8.1 s``, ``3.5 min``, ``2.0 h``."""
     if seconds < 90:

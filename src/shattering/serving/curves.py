@@ -25,6 +25,8 @@ DRAWN = (Status.DONE.value, Status.NOT_FITTED.value)
 
 _STEPS = 1 << 40
 
+CORRUPTION = "corruption.name"
+
 FIRST = {"corruption": 0, "model": 1}
 """Groups of fields that tell most, in order."""
 
@@ -40,31 +42,59 @@ class Choice:
         title: what differs between them.
         names: of the lines.
         line: for each planned run, in order, the number of its line.
+        together: what differs, besides seeds, among the runs of one line, the most telling first.
     """
 
     title: str
     names: tuple[str, ...]
     line: Sequence[int]
+    together: tuple[str, ...] = ()
 
 
 def choices(specs: Sequence[RunSpec]) -> list[Choice]:
     """Ways of telling at most eight lines apart, the most telling first, and at last all runs as one line.
 
     Where all combinations of the varying fields are no more than eight, they come first; then each field, what is done
-    to the data before the model, and the model before the rest.
+    to the data before the model, and the model before the rest. A corruption is told with its own fields, such as its
+    level, unless that makes too many lines.
     """
     columns: dict[str, list[Any]] = {}
     for path in varying(specs):
         if path.partition(".")[0] not in (*SEED_FIELDS, "selection"):
-            columns[path] = list(map(value_text, columns_of(specs, path)))
+            columns[path] = columns_of(specs, path)
     ordered = sorted(columns, key=lambda path: (FIRST.get(path.partition(".")[0], len(FIRST)), path.count(".")))
-    found = [(label(path), columns[path]) for path in ordered]
-    if len(found) > 1:
-        joint = [", ".join(cells) for cells in zip(*(columns[path] for path in ordered), strict=True)]
-        found.insert(0, (" and ".join(label(path) for path in ordered), joint))
-    ways = [Choice(title, tuple(dict.fromkeys(values)), _numbered(values)) for title, values in found]
+    columns = {path: columns[path] for path in ordered}
+    found = [(label(path), list(map(value_text, column))) for path, column in columns.items()]
+    if len(ordered) > 1:
+        found.insert(0, (" and ".join(map(label, ordered)), _joint(ordered, columns)))
+    whole = [path for path in ordered if path.partition(".")[0] == "corruption"]
+    if CORRUPTION in whole and 1 < len(whole) < len(ordered):
+        joint = _joint(whole, columns)
+        if len(set(joint)) <= MOST_LINES:
+            found = [(title, joint if title == label(CORRUPTION) else values) for title, values in found]
+    ways = [_choice(title, values, columns) for title, values in found]
     told = [way for way in ways if 2 <= len(way.names) <= MOST_LINES]
-    return [*told, Choice("nothing: all runs together", ("all runs",), [0] * len(specs))]
+    return [*told, _choice("nothing: all runs together", ["all runs"] * len(specs), columns)]
+
+
+def _joint(paths: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """The values of several fields in one text; a field of a model or a corruption with its name, where it is set."""
+
+    def text(values: tuple[Any, ...]) -> str:
+        parts = [
+            value_text(value) if ".fields." not in path else f"{path.rpartition('.')[2]}={value_text(value)}"
+            for path, value in zip(paths, values, strict=True)
+            if ".fields." not in path or value is not None
+        ]
+        return ", ".join(parts) or "defaults"
+
+    return [text(values) for values in zip(*(columns[path] for path in paths), strict=True)]
+
+
+def _choice(title: str, values: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> Choice:
+    names, line = tuple(dict.fromkeys(values)), _numbered(values)
+    pairs = {path: len(set(zip(line, map(value_text, column), strict=True))) for path, column in columns.items()}
+    return Choice(title, names, line, tuple(label(path) for path, many in pairs.items() if many > len(names)))
 
 
 def _numbered(values: Sequence[str]) -> list[int]:
@@ -125,7 +155,8 @@ class Curves:
             at[1] += by
 
     def to_tree(self, known: Mapping[str, Mark]) -> dict[str, Any]:
-        """JSON-able lines: ``name``, counts of its runs, and for each shown number ``[step, mean, runs]`` points."""
+        """JSON-able: how lines are told apart, what is taken ``together`` in each, and lines: ``name``, counts of its
+        runs, and for each shown number ``[step, mean, runs]`` points."""
         counts = [{status.value: 0 for status in Status} for _ in self.choice.names]
         for run, line in self._line.items():
             mark = known.get(run)
@@ -133,6 +164,7 @@ class Curves:
         points = [self._points(place) for place in range(len(SHOWN))]
         return {
             "by": self.choice.title,
+            "together": list(self.choice.together),
             "lines": [
                 {
                     "name": name,

@@ -11,6 +11,12 @@
   const by = (id) => document.getElementById(id);
   const count = (number) => number.toLocaleString("en");
   const set = (id, text) => { if (by(id).textContent !== text) by(id).textContent = text; };
+  // Words in which a command stands between backticks, as in the messages of the program.
+  const say = (id, text) => {
+    if (by(id).dataset.said === text) return;
+    by(id).dataset.said = text;
+    by(id).replaceChildren(...marked(text));
+  };
   let chosen = "", drawn = "", asking = false, again = false;
 
   function element(name, text, kind) {
@@ -18,6 +24,12 @@
     if (text !== undefined) node.textContent = text;
     if (kind) node.className = kind;
     return node;
+  }
+
+  function marked(text) {
+    const pieces = text.split("`");
+    if (pieces.length % 2 === 0) return [document.createTextNode(text)];
+    return pieces.map((piece, place) => place % 2 ? element("code", piece) : document.createTextNode(piece));
   }
 
   function row(cells, name = "td", numeric = () => false) {
@@ -55,9 +67,9 @@
       const plan = all.plans.find((each) => each.id === wanted) || all.plans.find((each) => each.alive) || all.plans[0];
       by("main").hidden = !plan;
       const problems = plan ? await showPlan(plan.id) : [];
-      set("state", all.reading ? "Reading the store for the first time; with many runs this takes a while…" : problems.length ? problems.join(" ") : "Up to date.");
+      say("state", all.reading ? "Reading the store for the first time; with many runs this takes a while…" : problems.length ? problems.join(" ") : "Up to date.");
     } catch (error) {
-      set("state", error instanceof TypeError ? "The server does not answer; start `shattering serve` again." : error.message);
+      say("state", error instanceof TypeError ? "The server does not answer; start `shattering serve` again." : error.message);
     }
     asking = false;
     if (again) { again = false; look(); }
@@ -67,7 +79,7 @@
     set("store", all.store);
     by("no-plans").hidden = all.reading || all.plans.length > 0;
     by("problems").hidden = all.problems.length === 0;
-    by("problems").replaceChildren(...all.problems.map((problem) => element("li", problem)));
+    by("problems").replaceChildren(...all.problems.map((problem) => { const item = element("li"); item.append(...marked(problem)); return item; }));
     const list = by("plans"), there = new Map([...list.children].map((item) => [item.dataset.plan, item]));
     for (const plan of all.plans) {
       let item = there.get(plan.id);
@@ -140,26 +152,48 @@
     set("command", plan.command || "The plan does not say.");
   }
 
-  function showFindings(plan, id) {
-    set("answer", plan.answer);
-    set("note", plan.note);
-    const claims = by("claims"), settled = plan.claims.filter((claim) => claim.verdict !== "not run");
+  const numeric = (place) => place === 1 || place === 2;
+
+  function claimRow(claim, head) {
+    const what = element("td", claim.quantity), verdict = element("td");
+    const paper = element("td", claim.paper, "n"), ours = element("td", claim.ours, "n");
+    what.append(element("div", claim.source + (claim.effect ? ": " + claim.effect : ""), "soft"));
+    ours.append(element("div", claim.interval, "soft"));
+    paper.dataset.head = "paper";
+    ours.dataset.head = head;
+    verdict.append(element("span", claim.verdict, claim.tone), element("div", claim.meaning, "soft"));
+    return row([what, paper, ours, verdict]);
+  }
+
+  // Claims that no run bears on yet are folded, as in the written report.
+  function showClaims(plan) {
+    const claims = by("claims"), open = claims.querySelector("details[open]") !== null;
+    const settled = plan.claims.filter((claim) => claim.verdict !== "not run"), absent = plan.claims.filter((claim) => claim.verdict === "not run");
     claims.hidden = plan.claims.length === 0;
-    if (plan.claims.length) {
-      const numeric = (place) => place === 1 || place === 2;
-      const table = element("table"), body = element("tbody");
-      table.append(element("caption", `${settled.length} of ${plan.claims.length} claims of the paper can be judged by now; verdicts may change while runs come.`));
-      table.append(heads(["claim", "paper", plan.ours, "verdict so far"], numeric));
-      for (const claim of [...settled, ...plan.claims.filter((each) => each.verdict === "not run")]) {
-        const what = element("td", claim.quantity), verdict = element("td"), ours = element("td", claim.ours, "n");
-        what.append(element("div", claim.source + (claim.effect ? ": " + claim.effect : ""), "soft"));
-        ours.append(element("div", claim.interval, "soft"));
-        verdict.append(element("span", claim.verdict, claim.tone), element("div", claim.meaning, "soft"));
-        body.append(row([what, claim.paper, ours, verdict], "td", numeric));
-      }
-      table.append(body);
-      claims.replaceChildren(table);
+    claims.replaceChildren();
+    if (plan.claims.length) claims.append(element("p", `${settled.length} of ${plan.claims.length} claims of the paper can be judged by now; verdicts may change while runs come.`, "soft"));
+    if (settled.length) {
+      const table = element("table", undefined, "claims"), body = element("tbody");
+      body.append(...settled.map((claim) => claimRow(claim, plan.ours)));
+      table.append(heads(["claim", "paper", plan.ours, "verdict so far"], numeric), body);
+      claims.append(table);
     }
+    if (absent.length) {
+      const box = element("details"), table = element("table"), body = element("tbody"), one = absent.length === 1;
+      box.id = "absent";
+      box.open = open;
+      box.append(element("summary", `${count(absent.length)} ${one ? "claim" : "claims"} not run: no run here bears on ${one ? "it" : "them"}`));
+      body.append(...absent.map((claim) => row([claim.quantity, claim.source, claim.paper], "td", (place) => place === 2)));
+      table.append(heads(["quantity", "source", "paper"], (place) => place === 2), body);
+      box.append(table);
+      claims.append(box);
+    }
+  }
+
+  function showFindings(plan, id) {
+    say("answer", plan.answer);
+    say("note", plan.note);
+    showClaims(plan);
     by("tables").replaceChildren(...plan.tables.map((each) => {
       const box = element("div", undefined, "wide"), table = element("table"), body = element("tbody");
       box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-label", each.title);
@@ -172,7 +206,7 @@
     if (plan.report && !by("report").firstChild) {
       const link = element("a", "The written report, with figures");
       link.href = `/plan/${id}/report`;
-      by("report").append(link, document.createTextNode(", as it was last written; `shattering report` writes it again."));
+      by("report").append(link, ...marked(", as it was last written; `shattering report` writes it again."));
     } else if (plan.report) {
       by("report").firstChild.href = `/plan/${id}/report`;
     } else {
@@ -186,8 +220,15 @@
     list.replaceChildren(...titles.map((title) => element("option", title)));
   }
 
+  function listed(words) {
+    if (words.length > 4) return words.slice(0, 3).join(", ") + ` and ${words.length - 3} other settings`;
+    return words.length < 2 ? words.join() : words.slice(0, -1).join(", ") + " and " + words[words.length - 1];
+  }
+
   function showCurves(curves, underway) {
-    const log = by("log").checked, left = {diverged: 0, failed: 0};
+    const log = by("log").checked, left = {diverged: 0, failed: 0}, live = underway.filter((run) => run.train_accuracy.length || run.test_accuracy.length);
+    const shown = [["training accuracy", "train_accuracy"], ["test accuracy", "test_accuracy"]].filter(([, name]) => [...curves.lines, ...live].some((line) => line[name].length));
+    for (const id of ["controls", "legend", "charts", "last-box"]) by(id).hidden = shown.length === 0;
     by("legend").replaceChildren(...curves.lines.map((line, number) => {
       for (const status of Object.keys(left)) left[status] += line.counts[status];
       const planned = Object.values(line.counts).reduce((sum, each) => sum + each, 0);
@@ -195,14 +236,17 @@
       item.prepend(swatch(number));
       return item;
     }));
-    const charts = [["training accuracy", "train_accuracy"], ["test accuracy", "test_accuracy"]].map(([title, name]) => chart(title, [
+    const charts = shown.map(([title, name]) => chart(title, [
       ...curves.lines.map((line, number) => ({name: line.name, points: line[name], number, live: false})),
-      ...underway.filter((run) => run[name].length).map((run) => ({name: "run " + run.run + ", under way", points: run[name], number: 7, live: true})),
+      ...live.filter((run) => run[name].length).map((run) => ({name: "run " + run.run + ", under way", points: run[name], number: 7, live: true})),
     ], log));
     by("charts").replaceChildren(...charts);
     const out = Object.entries(left).filter(([, many]) => many).map(([status, many]) => `${count(many)} ${status}`).join(", ");
-    set("reading-curves", "Each point is the mean over the runs of its line that have ended. A run that ended before that step counts with its last value. " +
-      (out ? `Left out: ${out}. ` : "") + (underway.some((run) => run.train_accuracy.length) ? "Fine dots are single runs under way, as far as their newest checkpoint." : ""));
+    const ran = curves.lines.reduce((sum, line) => sum + line.counts.done + line.counts.not_fitted, 0);
+    const together = curves.together.length ? `, whatever their ${listed(curves.together)}` : "";
+    const means = `Each point is the mean over the runs of its line that have ended${together}. A run that ended before that step counts with its last value. `;
+    const none = ran ? "No curve: of the runs that have ended, none recorded training or test accuracy while it ran. " : "No curve yet: no run has ended. ";
+    set("reading-curves", (shown.length ? means : none) + (out ? `Left out: ${out}. ` : "") + (live.length ? "Fine dots are single runs under way, as far as their newest checkpoint." : ""));
     const table = element("table"), body = element("tbody");
     table.append(heads(["line", "last step", "training accuracy", "test accuracy", "runs there"], (place) => place > 0));
     for (const line of curves.lines) {

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shattering.core.spec import RunSpec, parse_spec
+from shattering.core.spec import RunSpec, SelectionSpec, StartSpec, parse_spec
 from shattering.store import format as form
 
 if TYPE_CHECKING:
@@ -80,6 +80,17 @@ def _name_of(spec: str) -> str:
 @functools.cache
 def _defaults() -> Flat:
     return flat_spec(RunSpec().model_dump(mode="json"))
+
+
+@functools.cache
+def known_columns() -> tuple[str, ...]:
+    """The columns that every store has, whatever its runs: `HEAD` and the fields of the spec, in order.
+
+    Those that a model, a corruption or a transform adds (``corruption.fields.p``) are there if a run has them.
+    """
+    inner = {"selection": SelectionSpec.model_fields, "start": StartSpec.model_fields}
+    nested = [f"{name}.{field}" for name, fields in inner.items() for field in fields if field != "fields"]
+    return tuple(ordered({*HEAD, *nested, *_defaults()} - inner.keys()))
 
 
 def run_columns(rows: Mapping[str, Flat]) -> pa.Table:

@@ -145,6 +145,10 @@ class Results(Columns):
             answer = connection.sql(text)
             table: pa.Table = (answer if limit is None else answer.limit(limit)).to_arrow_table()
         except duckdb.Error as error:
+            # The word may stand for a column or a text as well, so only DuckDB knows that the table was meant.
+            if "Table with name examples does not exist" in str(error):
+                told = f"No run in {self.store.root} keeps a table of examples; ask `runs` or `rows`."
+                raise SpecError("query-wrong", told) from None
             raise SpecError("query-wrong", _sentence(error)) from None
         finally:
             connection.close()
@@ -180,13 +184,14 @@ class Results(Columns):
         named = [name for name in ("runs", "rows", "plans") if name in words]
         for name in named:
             connection.register(name, self.table(name))
-        if "examples" in words:
+        files = self._example_files() if "examples" in words else []
+        if files:
             folder = str(self.store.root.resolve() / "runs").replace("'", "''")
             connection.execute(f"SET allowed_directories = ['{folder}']")
         for setting, value in _SHUT_OFF.items():
             connection.execute(f"SET {setting} = {value}")
-        if "examples" in words:
-            self._view_examples(connection)
+        if files:
+            _view_examples(connection, files)
         connection.execute("SET lock_configuration = true")
         text = quoted(text, [column for name in named for column in self.table(name).column_names])
         statements = _split(text)
@@ -194,22 +199,18 @@ class Results(Columns):
             raise SpecError("query-refused", "The query is not one SELECT; nothing else can be asked of a store.")
         return text
 
-    def _view_examples(self, connection: duckdb.DuckDBPyConnection) -> None:
-        files = self._example_files()
-        if not files:
-            raise SpecError(
-                "query-wrong", f"No run in {self.store.root} keeps a table of examples; ask `runs` or `rows`."
-            )
-        found = connection.read_parquet(files, union_by_name=True, filename=True)
-        names = [name for name in found.columns if name != "filename"]
-        chosen = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
-        found.select(f"string_split(filename, '/')[-2] AS digest, {chosen}").create_view("examples")
-
     def _example_files(self, most: int | None = None) -> list[str]:
         bit = 1 << FILES.index(form.EXAMPLES)
         found = sorted(digest for digest, mark in self.store.index.marks().items() if mark.files & bit)
         folder = self.store.root.resolve() / "runs"
         return [str(folder / digest / form.EXAMPLES) for digest in found[:most]]
+
+
+def _view_examples(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+    found = connection.read_parquet(files, union_by_name=True, filename=True)
+    names = [name for name in found.columns if name != "filename"]
+    chosen = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
+    found.select(f"string_split(filename, '/')[-2] AS digest, {chosen}").create_view("examples")
 
 
 def quoted(text: str, columns: Iterable[str]) -> str:

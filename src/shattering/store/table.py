@@ -7,7 +7,7 @@ added. At 10⁵ runs that takes a second where the index is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shattering.store import flat
 from shattering.store.index import ROLL, Mark
@@ -26,7 +26,8 @@ def runs_table(store: Store, digests: Iterable[str] | None = None) -> pa.Table:
     wrong), ``snapshots`` (how many there are); every field of the spec under its dotted name, defaults filled in
     (``seed``, ``training.learning_rate``, ``corruption.fields.p``, …; lists as JSON text, ``selection.parent`` as the
     name of that run); ``summary.NAME``, such as ``summary.steps_to_fit``; ``last.NAME``, the numbers of the last
-    snapshot; ``provenance.NAME``. A column is there if a run has it, and null for the others.
+    snapshot; ``provenance.NAME``. The fields of the spec are there whether or not a run sets them; any other column is
+    there if a run has it, and null for the others.
 
     Args:
         store: where the runs are.
@@ -45,15 +46,18 @@ def runs_table(store: Store, digests: Iterable[str] | None = None) -> pa.Table:
         table = store.index.table()
         if len(table) == len(known):
             break
-    table = table.select(flat.ordered(name for name in table.column_names if not name.startswith("_")))
+    table = table.select([name for name in table.column_names if not name.startswith("_")])
     order = sorted(known) if digests is None else list(digests)
     places = compute.index_in(pa.array(order, pa.string()), value_set=table.column("digest").combine_chunks())
     table = table.take(places.drop_null())
-    return table.select([name for name in table.column_names if name in flat.HEAD or not _absent(table.column(name))])
-
-
-def _absent(column: Any) -> bool:
-    return bool(column.null_count == len(column))
+    there = {
+        name: column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if name in flat.HEAD or column.null_count < len(table)
+    }
+    names = flat.ordered({*flat.known_columns(), *there})
+    nothing = pa.nulls(len(table))
+    return pa.table([there.get(name, nothing) for name in names], names=names)
 
 
 def rows_table(store: Store, digests: Iterable[str] | None = None, names: Sequence[str] | None = None) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 from shattering.core.curves import Number, at_place
 from shattering.core.formula_claims import above, agreement, below, mostly
-from shattering.core.formula_settings import curves_beside, mean_of, runs_of
+from shattering.core.formula_settings import curves_beside, mean_of, runs_of, upright
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
 from shattering.core.study import Axis, Claim, Figure, Paper, Point, Records, Request, Study, refuse_models, register
@@ -135,13 +135,17 @@ CLAIMS = (
 
 def part_points(records: Records) -> list[Point]:
     """Every part against the width, measured and by formula, a panel for each setting."""
-    return curves_beside(records, {name: of(name) for name in SETTINGS}, "ratio", WORDS)
+    return _with_threshold(curves_beside(records, {name: of(name) for name in SETTINGS}, "ratio", WORDS))
 
 
 def error_points(records: Records) -> list[Point]:
     """The error of one predictor and of means over ten, a panel for each setting."""
     words = {"error": "one predictor", "ensemble": "mean over inits", "bagging": "mean over data sets"}
-    return curves_beside(records, {name: of(name) for name in SETTINGS}, "ratio", words, positive=True)
+    return _with_threshold(curves_beside(records, {name: of(name) for name in SETTINGS}, "ratio", words, positive=True))
+
+
+def _with_threshold(points: list[Point]) -> list[Point]:
+    return points + upright(points, dict.fromkeys(SETTINGS, 1.0), "width = examples")
 
 
 def share(record: Record) -> float | None:

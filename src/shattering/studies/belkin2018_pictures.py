@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from shattering.core.curves import Number, curve, ended, estimate, in_figures, last, swept
+from shattering.core.record import Record
 from shattering.core.statistics import median_interval
 from shattering.core.study import Axis, Figure, Point, Records
 from shattering.studies.belkin2018_records import (
@@ -48,6 +49,11 @@ def net_points(records: Records) -> list[Point]:
     ]
 
 
+def _nearest_dependence(record: Record) -> float | None:
+    rows = [row for row in record.rows if "smallest_singular_value" in row]
+    return float(min(rows, key=lambda row: row["smallest_singular_value"])["ratio"]) if rows else None
+
+
 def _each(records: Records, number: Number, digits: str) -> str:
     told = {name: estimate(of(records, name), number, interval=median_interval) for name in UNREGULARISED}
     return ", ".join(f"{found.value:{digits}} ({name})" for name, found in told.items() if found) or "no curve yet"
@@ -58,13 +64,27 @@ def answer(records: Records) -> str:
     if not ended(of(records, "Fourier")):
         return "No curve of random features has ended yet. Run the same command again to go on."
     ridge = estimate(of(records, "ReLU, ridge"), BUMP, interval=median_interval)
-    nets_peak, nets_place = net_peak(records, "end"), net_threshold(records)
     where, fall = _each(records, PEAK, ".3g"), _each(records, DESCENT, ".0%")
     return (
         f"The test MSE of the least-norm solution is largest at N/n = {where}, and its test error ends below its first "
         f"minimum by {fall}. With a ridge the largest test MSE near and beyond N = n is {in_figures(ridge, '.2f')} of "
-        f"the smallest before; fully connected nets fit at {in_figures(nets_place, '.2g')} n·K parameters, and their "
-        f"test loss peaks at {in_figures(nets_peak, '.2g')} times that of the widest."
+        f"the smallest before; {_nets(records)}."
+    )
+
+
+def _nets(records: Records) -> str:
+    """Where the nets fit and peak, as a clause."""
+    place, left, end = net_threshold(records), net_peak(records, "left"), net_peak(records, "end")
+    fit = (
+        "no fully connected net has fitted 99% of its examples"
+        if place is None
+        else f"fully connected nets fit 99% of their examples from {place.value:.2g} n·K parameters on"
+    )
+    if left is None or end is None:
+        return fit
+    return (
+        f"{fit}, and their test loss at the peak is {left.value:.2g} times the minimum left of it and "
+        f"{end.value:.2g} times that of the widest"
     )
 
 
@@ -101,7 +121,10 @@ FIGURES = (
         RATIO,
         Axis("smallest singular value", scale="log"),
         lambda records: curves(records, "smallest_singular_value"),
-        lambda records: "The peak stands where the features come closest to being dependent; a ridge holds them apart.",
+        lambda records: (
+            f"The features come closest to being dependent at N/n = {_each(records, _nearest_dependence, '.3g')}; the "
+            f"test MSE is largest at N/n = {_each(records, PEAK, '.3g')}."
+        ),
     ),
     Figure(
         "nets",
@@ -109,10 +132,6 @@ FIGURES = (
         Axis("parameters over n·K", scale="log"),
         Axis("loss (half the squared distance)", scale="log"),
         net_points,
-        lambda records: (
-            f"The nets fit 99% of their examples from {in_figures(net_threshold(records), '.2g')} n·K parameters on; "
-            f"test loss at the peak is {in_figures(net_peak(records, 'left'), '.2g')} times the minimum left of it and "
-            f"{in_figures(net_peak(records, 'end'), '.2g')} times that of the widest."
-        ),
+        lambda records: f"{_nets(records)[0].upper()}{_nets(records)[1:]}.",
     ),
 )

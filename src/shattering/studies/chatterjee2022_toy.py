@@ -179,6 +179,12 @@ def _both(records: Records, name: str) -> tuple[float, float] | None:
     return (found[0].value, found[1].value) if found[0] and found[1] else None
 
 
+def _fitted(records: Records) -> str:
+    """How well both worlds fit their training examples."""
+    found = _both(records, "train_accuracy")
+    return "" if found is None else f" Of their four training examples they fit {found[0]:.0%} and {found[1]:.0%}."
+
+
 def _reading(name: str, text: str) -> Callable[[Records], str]:
     def reading(records: Records) -> str:
         found = _both(records, name)
@@ -226,7 +232,7 @@ def answer(records: Records) -> str:
         return "Both worlds must be run before there is an answer. Run the same command again to go on."
     return (
         f"With a shared feature α is {alpha[0]:.3f} and the test loss ends at {loss[0]:.3f}; without it α is "
-        f"{alpha[1]:.3f} and the test loss ends at {loss[1]:.3f}. Both fit their four training examples."
+        f"{alpha[1]:.3f} and the test loss ends at {loss[1]:.3f}.{_fitted(records)}"
     )
 
 

@@ -62,7 +62,7 @@ def answer(records: Records) -> str:
     if not runs:
         return "No fleet on data with flipped labels has ended, so there is no answer. Run the same command again."
     return (
-        f"Flipped labels are memorised: {told(runs, last('mean_flipped'))} on average, against "
+        f"Mean memorisation is {told(runs, last('mean_flipped'))} for flipped labels, against "
         f"{told(runs, last('mean_clean'))} for clean ones. Training without the most memorised three in ten clean "
         f"examples costs {told(runs, cost, '{:.1%}')} more test accuracy than without as many at random."
     )

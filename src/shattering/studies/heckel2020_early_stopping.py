@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from shattering.core.curves import Runs, curve, estimate
+from shattering.core.curves import Runs, curve, ended, estimate
 from shattering.core.formula_claims import above, agreement, below, compared, mostly
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
@@ -140,20 +141,32 @@ def reading(records: Records) -> str:
     if runs is None or scaled is None:
         return "One of the two step sizes has no runs yet."
     return (
-        f"With one step size the risk falls, rises and falls again, to {runs.value:.3f} at best; with matched ones it "
-        f"has one minimum, of {scaled.value:.3f}."
+        f"With one step size {_minima(records, CONSTANT)}, and it is {runs.value:.3f} at best; with matched ones "
+        f"{_minima(records, SCALED)}, and it is {scaled.value:.3f} at best."
     )
+
+
+def _minima(records: Records, name: str) -> str:
+    """How many minima along the steps the risk has, run by run."""
+    counts = Counter(len(turning_points([row["simulated"] for row in run.rows])[0]) for run in ended(of(name)(records)))
+    told = [
+        f"{minima} minim{'um' if minima == 1 else 'a'} in {count} of {counts.total()} runs"
+        for minima, count in counts.most_common()
+    ]
+    return f"the risk has {', '.join(told)}"
 
 
 def answer(records: Records) -> str:
     """Whether the formula holds, and what matching does."""
     lower = drop(records)
-    apart = CLAIMS[0].estimate(records)
-    if lower is None or apart is None:
+    one, matched = (claim.estimate(records) for claim in CLAIMS[:2])
+    if lower is None or one is None or matched is None:
         return "Both step sizes must be run before there is an answer. Run the same command again to go on."
     return (
-        f"Matching the features' step sizes leaves one minimum and lowers the smallest risk by {lower.value:.0%}. "
-        f"The sum of U-curves is at most {apart.value:.1%} away from simulated descent with one step size."
+        f"Matching the features' step sizes {'lowers' if lower.value >= 0 else 'raises'} the smallest risk by "
+        f"{abs(lower.value):.0%}: with one step size {_minima(records, CONSTANT)}, with matched ones "
+        f"{_minima(records, SCALED)}. The sum of U-curves is at most {one.value:.1%} away from simulated descent with "
+        f"one step size, {matched.value:.1%} with matched ones."
     )
 
 

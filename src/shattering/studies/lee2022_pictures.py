@@ -119,11 +119,13 @@ def answer(records: Records) -> str:
     """How well the norm orders the test error, and whether the bound as it stands says anything."""
     if not ended(of(records, "least norm")):
         return "No curve of least norm has ended yet. Run the same command again to go on."
+    least = estimate(of(records, "least norm"), norm_bound_at_best, interval=median_interval)
+    nothing = ": as a number it says nothing" if least is not None and least.value > 1 else ""
     return (
-        f"Beyond N = n the squared norm orders the test error (rank correlation "
-        f"{_told(records, 'least norm', CORRELATION)}), and the bound by the number of features is smallest at "
-        f"N/n = {_told(records, 'least norm', bound_minimum)}. As a number the bound by the norm says nothing: its "
-        f"smallest value from N = n on is {_told(records, 'least norm', norm_bound_at_best)}, and a risk is at most 1."
+        f"Beyond N = n the rank correlation of squared norm and test error is "
+        f"{_told(records, 'least norm', CORRELATION)}, and the bound by the number of features is smallest at "
+        f"N/n = {_told(records, 'least norm', bound_minimum)}. The bound by the norm is at least "
+        f"{_told(records, 'least norm', norm_bound_at_best)} from N = n on, where a risk is at most 1{nothing}."
     )
 
 

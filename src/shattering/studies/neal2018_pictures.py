@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shattering.core.curves import Number, curve, ended, estimate, in_figures
+from shattering.core.curves import Number, curve, ended, estimate, in_figures, last
 from shattering.core.record import Record
-from shattering.core.study import Axis, Figure, Point, Records
-from shattering.measures.curve_shapes import ratio_to_first, ratio_to_largest
+from shattering.core.study import Axis, Estimate, Figure, Point, Records
+from shattering.measures.curve_shapes import first_over_largest, ratio_to_first, ratio_to_largest
 
 NETWORK, LINEAR = "hidden layer", "no hidden layer"
 
@@ -25,11 +25,33 @@ def answer(records: Records) -> str:
     if not ended(of(records, NETWORK)):
         return "No width has ended yet. Run the same command again to go on."
     return (
-        f"From the narrowest to the widest network bias² falls to {_told(records, NETWORK, ratio_to_first('bias'))} of "
-        f"its value, and the variance to {_told(records, NETWORK, ratio_to_largest('variance'))} of its largest, "
-        "after a rise among the narrow ones. The part that comes from the training falls to "
+        f"{_bias(records)} {_variance(records)} The part of it that comes from the training ends at "
         f"{_told(records, NETWORK, ratio_to_largest('optimisation_variance'))} of its largest."
     )
+
+
+def _bias(records: Records) -> str:
+    """What becomes of bias², whichever way it goes."""
+    found = estimate(of(records, NETWORK), ratio_to_first("bias"))
+    verb = "goes" if found is None or found.value == 1 else "falls" if found.value < 1 else "rises"
+    return f"From the narrowest to the widest network bias² {verb} to {in_figures(found)} times its first value."
+
+
+def _variance(records: Records) -> str:
+    """Where the variance begins and ends, beside its largest value."""
+    first, end = (_told(records, NETWORK, number("variance")) for number in (first_over_largest, ratio_to_largest))
+    return f"The variance begins at {first} and ends at {end} of its largest value."
+
+
+def _error(records: Records) -> str:
+    """Test error of the narrowest and of the widest network."""
+    runs = of(records, NETWORK)
+    ends = estimate(runs, lambda record: float(record.rows[0]["test_error"])), estimate(runs, last("test_error"))
+    return f"From the narrowest to the widest network test error goes from {' to '.join(map(_percent, ends))}."
+
+
+def _percent(found: Estimate | None) -> str:
+    return in_figures(found, ".1%")
 
 
 PARTS = {
@@ -55,10 +77,7 @@ FIGURES = (
         WIDTH,
         Axis("part of the mean squared error"),
         _parts,
-        lambda records: (
-            f"The variance ends at {_told(records, NETWORK, ratio_to_largest('variance'))} of its largest, while bias² "
-            "falls or stays."
-        ),
+        lambda records: f"{_variance(records)} {_bias(records)}",
     ),
     Figure(
         "error",
@@ -66,6 +85,6 @@ FIGURES = (
         WIDTH,
         Axis("test error", percent=True),
         lambda records: curve(of(records, NETWORK), "width", "test_error", series="test error"),
-        lambda records: "Wider networks err less, although they fit their samples no better once all are fitted.",
+        _error,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shattering.core.curves import Number, ended, estimate, holds_if, largest, last
-from shattering.core.statistics import Interval, geometric_interval
+from shattering.core.statistics import FEWEST_RUNS, Interval, geometric_interval
 from shattering.core.study import Claim, Effect, Estimate, Provenance, Records
 from shattering.measures.grokking import GENERALISED, at_fit, delay
 from shattering.studies.power2022_records import BARE, DECAY, Runs, lead, less_data, loss_peak, own_splits, precise
@@ -20,13 +20,13 @@ TRIAL = "Independent trial of the fast form, addition modulo 59"
 
 
 def every(runs: Runs, number: Number, statement: str, holds: Callable[[float], bool]) -> Effect:
-    """The effect that each of at least three runs shows; one run that does not is enough to refuse it."""
+    """The effect that each of at least three runs shows; among as many, one that does not is enough to refuse it."""
 
     def judged(records: Records) -> bool | None:
         found = [number(record) for record in ended(runs(records))]
-        if any(value is None or not holds(value) for value in found):
-            return False
-        return True if len(found) >= 3 else None
+        if len(found) < FEWEST_RUNS:
+            return None
+        return all(value is not None and holds(value) for value in found)
 
     return Effect(statement, judged)
 

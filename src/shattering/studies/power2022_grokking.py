@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shattering.core.errors import SpecError
 from shattering.core.spec import ComputeSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec, TrainingSpec
 from shattering.core.study import Paper, Request, Scale, Study, register
 from shattering.studies.power2022_claims import CLAIMS
@@ -58,6 +59,12 @@ SETTINGS: dict[Scale, tuple[Setting, ...]] = {
 
 def specs(request: Request) -> list[RunSpec]:
     """With and without weight decay, on several parts of the table, and without decay in two precisions."""
+    if request.data.input_shape != (2 * request.data.num_classes,):
+        raise SpecError(
+            "study-needs-table",
+            f"power2022-grokking is of tables of operations, and {request.data.name} is none; choose one from "
+            "`shattering list datasets`, such as --data addition_mod_59.",
+        )
     models = request.models or (("pair_transformer",) if request.scale == "paper" else ("quadratic",))
     return [
         _spec(request, setting, model, seed)

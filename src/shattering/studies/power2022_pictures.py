@@ -57,7 +57,10 @@ def _collapse_points(records: Records) -> list[Point]:
 
 def _median(found: list[float]) -> str:
     ordered = sorted(found)
-    return f", after {ordered[len(ordered) // 2]:,.0f} ({ordered[0]:,.0f} to {ordered[-1]:,.0f})" if ordered else ""
+    if not ordered:
+        return ""
+    spread = f" ({ordered[0]:,.0f} to {ordered[-1]:,.0f})" if ordered[0] < ordered[-1] else ""
+    return f", after {ordered[len(ordered) // 2]:,.0f}{spread}"
 
 
 def _times(records: Records) -> str:
@@ -76,7 +79,8 @@ def answer(records: Records) -> str:
     if not ended(DECAY(records)):
         return "No run with weight decay has ended yet, so there is no answer. Run the same command again to go on."
     bare = [value for record in ended(BARE(records)) if (value := largest("test_accuracy")(record)) is not None]
-    rest = f" Without it, {len(bare)} runs got at most {max(bare):.1%} of the pairs left out right." if bare else ""
+    runs = f"{len(bare)} runs" if len(bare) > 1 else "one run"
+    rest = f" Without it, {runs} got at most {max(bare):.1%} of the pairs left out right." if bare else ""
     return f"{_times(records)}.{rest}"
 
 

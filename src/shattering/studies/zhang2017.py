@@ -367,6 +367,17 @@ def fits(runs: Runs) -> Effect:
     return Effect("every run fits its training set to 99%", holds)
 
 
+def span(fractions: Sequence[float]) -> str:
+    """From the smallest fraction to the largest, in percent: ``15%–18%``, or ``3%`` where both are printed alike."""
+    return "–".join(dict.fromkeys(f"{end:.0%}" for end in (min(fractions), max(fractions))))
+
+
+def drawn(train: int, request: Request) -> str:
+    """``500 of 1,437 training examples``, with how they are chosen where there are fewer than all."""
+    whole = request.data.train_size
+    return f"{train:,} of {whole:,} training examples" + (" (each seed draws its own)" if train < whole else "")
+
+
 def distinct(specs: list[RunSpec]) -> list[RunSpec]:
     """The specs without repetitions, in order."""
     return list({spec.digest: spec for spec in specs}.values())
@@ -375,16 +386,16 @@ def distinct(specs: list[RunSpec]) -> list[RunSpec]:
 def chance_effect(runs: Runs) -> Effect:
     """Test accuracy is that of guessing."""
     return Effect(
-        f"test accuracy is within {CHANCE_BAND:.0%} of guessing",
+        f"test accuracy is within {100 * CHANCE_BAND:g} points of guessing",
         lambda records: at_chance(runs(records)),
     )
 
 
-def above_chance(runs: Runs) -> Effect:
-    """Test accuracy is clearly better than guessing."""
+def above_chance(runs: Runs, whose: str = "") -> Effect:
+    """Test accuracy is clearly better than guessing; ``whose`` says of which runs, where that is not plain."""
 
     def holds(records: Records) -> bool | None:
         estimate = accuracy_of(runs(records), "test_accuracy")
         return None if estimate is None or estimate.low is None else estimate.low > chance(records) + CHANCE_BAND
 
-    return Effect("test accuracy is well above guessing", holds)
+    return Effect(f"{whose} test accuracy is well above guessing".strip(), holds)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from shattering.core.record import Record, Status
-from shattering.core.statistics import accuracy_interval, mean_interval
+from shattering.core.statistics import accuracy_interval, geometric_interval, mean_interval
 from shattering.core.study import Axis, Figure, Point, Records, label_level
 from shattering.measures.separation import value_at
 from shattering.measures.time_to_fit import slowdown
@@ -159,7 +159,7 @@ def split_points(records: Records) -> list[Point]:
 
 
 def separation_points(records: Records) -> list[Point]:
-    """Training loss on random labels over that on true labels, paired by seed, against steps."""
+    """Training loss on random labels over that on true labels, paired by seed, against steps: geometric means."""
     points = []
     for model, levels in _by_level(records).items():
         clean = {run.spec.seed: run for run in levels.get(0.0, [])}
@@ -172,8 +172,7 @@ def separation_points(records: Records) -> list[Point]:
                 if ours and theirs:
                     ratios.append(ours / theirs)
             if ratios:
-                mean, low, high = mean_interval(ratios)
-                low = None if low is None else max(low, 0.0)
+                mean, low, high = geometric_interval(ratios)
                 points.append(Point(step, mean, model, low, high))
     return points
 

@@ -10,7 +10,7 @@ from shattering.core.errors import SpecError
 from shattering.core.spec import AT_ONCE, ComputeSpec, CorruptionSpec, DataSpec, MeasureSpec, ModelSpec, RunSpec
 from shattering.core.study import Claim, Effect, Estimate, Provenance, Records, Request, Study, register
 from shattering.learners.registry import is_learner, learners
-from shattering.studies.zhang2017 import CHANCE_BAND, ZHANG_2017, accuracy_of, chance, crop_side, distinct
+from shattering.studies.zhang2017 import CHANCE_BAND, ZHANG_2017, accuracy_of, chance, crop_side, distinct, drawn
 from shattering.studies.zhang2017_other_models_pictures import FIGURES
 from shattering.studies.zhang2017_other_models_records import (
     FIT,
@@ -336,8 +336,8 @@ def differences(request: Request) -> tuple[str, ...]:
             spec = _spec(request, variant, "true_labels", 0)
             if spec.data.train_size is not None:
                 told.append(
-                    f"{series_of(spec)}: {spec.data.train_size:,} of {request.data.train_size:,} training examples "
-                    f"(each seed draws its own), tested on {spec.data.test_size or request.data.test_size:,}."
+                    f"{series_of(spec)}: {drawn(spec.data.train_size, request)}, tested on "
+                    f"{spec.data.test_size or request.data.test_size:,}."
                 )
         if any(variant.model == "random_forest" for variant in variants(request)):
             told.append(f"Forests have {TREES[request.scale]} trees; at the paper's scale {TREES['paper']}.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from shattering.core.record import Record
 from shattering.core.study import Axis, Figure, Point, Records, label_level
-from shattering.studies.zhang2017 import accuracy_of
+from shattering.studies.zhang2017 import accuracy_of, span
 from shattering.studies.zhang2017_figures import LEVEL, chance_error_rule, chance_rule
 from shattering.studies.zhang2017_other_models_records import (
     PRICES,
@@ -123,7 +123,7 @@ def _condition_reading(records: Records) -> str:
         if found:
             fitted = sum(memorises(runs) for runs in found.values())
             tested = [value.value for runs in found.values() if (value := accuracy_of(runs, "test_accuracy"))]
-            texts.append(f"{label}: {fitted} of {len(found)}, test accuracy {min(tested):.0%}–{max(tested):.0%}")
+            texts.append(f"{label}: {fitted} of {len(found)}, test accuracy {span(tested)}")
     return f"Models that fit their training set in every run, by condition: {'; '.join(texts)}."
 
 

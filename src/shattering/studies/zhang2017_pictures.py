@@ -5,7 +5,7 @@ from __future__ import annotations
 from shattering.core.record import Status
 from shattering.core.study import Axis, Figure, Records, label_level
 from shattering.measures.separation import separation_step
-from shattering.studies.zhang2017 import accuracy_of, chance
+from shattering.studies.zhang2017 import accuracy_of, chance, span
 from shattering.studies.zhang2017_figure1 import runs_of
 from shattering.studies.zhang2017_figures import (
     ACCURACY,
@@ -28,7 +28,7 @@ def _curve_reading(records: Records) -> str:
     fitted = sum(record.status is Status.DONE for record in noise)
     return (
         f"{fitted} of {len(noise)} runs on corrupted data drove the training loss down until 99% of their examples "
-        "were fitted; the conditions differ in the time that takes."
+        "were fitted; where a curve ends tells how long that took."
     )
 
 
@@ -59,7 +59,7 @@ def _error_reading(records: Records) -> str:
     spans = []
     for level in sorted({point.x for point in points}):
         heights = [point.y for point in points if point.x == level]
-        spans.append(f"{min(heights):.0%}–{max(heights):.0%} at p = {level:g}")
+        spans.append(f"{span(heights)} at p = {level:g}")
     return f"Test error by level of corruption, over the models: {', '.join(spans)}; the training set is the same size."
 
 

@@ -13,6 +13,7 @@ from shattering.studies.zhang2017 import (
     accuracy_of,
     chance,
     distinct,
+    drawn,
     expected_steps,
     is_image,
     protocol,
@@ -210,8 +211,8 @@ def differences(request: Request) -> tuple[str, ...]:
         usual = PAPER_RATES.get(model)
         rate = f"a rate of {at.rate:g}" + (f" (the paper's is {usual:g})" if usual not in (None, at.rate) else "")
         told.append(
-            f"{model}: {train:,} of {request.data.train_size:,} training examples (each seed draws its own), tested on "
-            f"{test:,}; batches of {at.batch}, {rate}, at most {at.steps:,} steps."
+            f"{model}: {drawn(train, request)}, tested on {test:,}; batches of {at.batch}, {rate}, at most "
+            f"{at.steps:,} steps."
         )
         if model == "alexnet" and at.rate < PAPER_RATES[model]:
             told.append(

@@ -27,6 +27,7 @@ from shattering.studies.zhang2017 import (
     accuracy_of,
     counted,
     distinct,
+    drawn,
     expected_steps,
     is_image,
     protocol,
@@ -349,8 +350,8 @@ def differences(request: Request) -> tuple[str, ...]:
         for model in models:
             at = sizes(request, model)
             told.append(
-                f"{model}: {at.train or request.data.train_size:,} of {request.data.train_size:,} training examples "
-                f"(each seed draws its own); batches of {at.batch}, a constant rate of {at.rate:g}."
+                f"{model}: {drawn(at.train or request.data.train_size, request)}; batches of {at.batch}, a constant "
+                f"rate of {at.rate:g}."
             )
         told.append(
             f"The budget is {BUDGET} times the updates that random labels take without a regulariser; what has not "
