@@ -14,7 +14,8 @@ from shattering.core.errors import ModelError, SpecError
 from shattering.core.finding import Answer
 from shattering.core.record import Status
 from shattering.core.spec import CorruptionSpec, RunSpec
-from shattering.execution.audit import Audit, foreseen, pilot_steps, run_audit
+from shattering.execution.audit import Audit, run_audit
+from shattering.execution.audit_course import foreseen, pilot_steps
 from shattering.execution.audit_subject import names_of, prepare_audit
 from shattering.execution.driver import CarryOut, Listener
 from shattering.execution.estimate import Speed

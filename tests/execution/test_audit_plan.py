@@ -11,7 +11,7 @@ from shattering.checks.registry import Check, Evidence, Subject, checks
 from shattering.core.record import Record, Status
 from shattering.core.spec import CorruptionSpec, RunSpec, override
 from shattering.data.load import load_data
-from shattering.execution.audit import in_order, in_turn
+from shattering.execution.audit_course import in_order, in_turn
 from shattering.execution.audit_plan import Allotment, allot, experience, repetitions
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from shattering.checks.trainings import plural
 from shattering.core.finding import Finding, Level
-from shattering.execution.audit import Audit, foreseen
+from shattering.execution.audit import Audit
+from shattering.execution.audit_course import foreseen
 from shattering.execution.audit_plan import Allotment
 from shattering.execution.audit_subject import Prepared
 from shattering.report.summary import REPORT_FILE
