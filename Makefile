@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check browser examples cluster clean
+.PHONY: run test check readme browser examples cluster clean
 
 # Install once; again only when what is to be installed has changed.
 $(STAMP): pyproject.toml constraints.txt
@@ -23,6 +23,9 @@ check: $(STAMP)  ## style, types, layers
 
 test: check  ## checks and the default tests, within eight minutes on two cores
 	$(BIN)/python -m pytest -n 2
+
+readme: $(STAMP)  ## every command of README.md, in its order; about four minutes
+	$(BIN)/python -m pytest -p no:xdist -m slow tests/test_readme.py
 
 browser: $(STAMP)  ## the report in a real browser; needs Chromium
 	$(BIN)/python -m pytest -m browser

@@ -17,7 +17,7 @@ settings.register_profile("reproducible", derandomize=True, deadline=None, datab
 settings.load_profile("reproducible")
 
 
-LONGEST = ("test_readme.py", "test_install.py", "test_distributed.py")
+LONGEST = ("test_distributed.py", "test_install.py")
 """Begun first, so that no process is left alone with them at the end."""
 
 

@@ -62,6 +62,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_command_runs(workplace: Path) -> None:
     """In the README's order, since later commands read what earlier ones wrote."""
