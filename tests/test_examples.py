@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from listening import opened
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ("table", "image_folder", "text_classifier", "lightning_module", "transformers_model")
 PACKAGES = {"lightning_module": "lightning", "transformers_model": "transformers"}
@@ -31,13 +33,7 @@ def run(command: list[str], folder: Path) -> str:
 
 def look_at(path: Path, browser: Any, *, pictures: bool) -> None:
     """The report in Chromium: silent, asking for nothing, tables sorting, pictures there."""
-    said: list[str] = []
-    asked: list[str] = []
-    page = browser.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
+    page, said, asked = opened(browser, path)
     page.wait_for_function("[...document.querySelectorAll('.chart')].every(box => box.querySelector('svg'))")
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]

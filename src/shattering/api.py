@@ -166,13 +166,10 @@ def results(out: str | Path = "runs") -> Results:
     Raises:
         ShatteringError: there is no store, it cannot be read, or a package that is needed is not installed.
     """
-    from shattering.execution.defaults import filled
-    from shattering.store.query import Results
+    from shattering.execution.defaults import results_of
     from shattering.store.store import Store
-    from shattering.store.table import runs_table
 
-    store = Store.open(Path(out), write=False)
-    found = Results(store, filled(runs_table(store)))
+    found = results_of(Store.open(Path(out), write=False))
     found.store.index.save()
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from audit_demo import audit_of_digits, carried_out_here, made_up_check, named
+from listening import opened
 from shattering.core.finding import Chart, Column, Table
 from shattering.report.audit import audit_findings
 from shattering.report.audit_html import write_audit
@@ -25,13 +26,7 @@ def path(request, tmp_path_factory):
 
 @pytest.mark.parametrize("width", [1200, 480])
 def test_silent_whole_and_alone(path, browser, width) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
+    page, said, asked = opened(browser, path, viewport={"width": width, "height": 900})
     page.wait_for_function("document.querySelectorAll('.chart svg').length === 1")
 
     assert said == []

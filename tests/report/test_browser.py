@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from report_demo import demo_plan, demo_store
 
+from listening import opened
 from shattering.core.record import Status
 from shattering.report.html import write_report
 
@@ -19,13 +20,7 @@ def test_charts_are_drawn_in_silence(tmp_path, registered, browser, payload, wid
     plan = demo_plan(payload)
     statuses = [Status.NOT_FITTED, *[Status.DONE] * 11]
     path = write_report(demo_store(tmp_path / "store", plan, statuses, payload), plan)
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
+    page, said, asked = opened(browser, path, viewport={"width": width, "height": 900})
     page.wait_for_function("document.querySelectorAll('.chart svg').length === 2")
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]

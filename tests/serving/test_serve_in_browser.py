@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from serving_demo import commit, demo_plan, demo_specs
 
+from shattering import api
 from shattering.core.record import Record, Status
 from shattering.core.spec import parse_spec
 from shattering.store.store import Store
@@ -188,8 +190,15 @@ def test_a_long_choice_does_not_overrun_a_narrow_screen(tmp_path: Path, browser:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_claims_are_stacked_on_a_narrow_screen_and_folded_where_no_run_bears_on_them(browser: Any) -> None:
-    with served(ROOT / "results" / "mnist-small") as address:
+def test_claims_are_stacked_on_a_narrow_screen_and_folded_where_no_run_bears_on_them(
+    tmp_path: Path, browser: Any
+) -> None:
+    # Written reports are not kept beside the records, so that a fresh clone has none: one is written here.
+    kept = shutil.copytree(
+        ROOT / "results" / "mnist-small", tmp_path / "kept", ignore=shutil.ignore_patterns("reports")
+    )
+    assert api.report(kept)
+    with served(kept) as address:
         page = browser.new_page(viewport={"width": 400, "height": 900})
         page.goto(address)
         page.wait_for_selector(".claims tbody td", timeout=60_000)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from shattering.checks.label_exhibits import Labels, chart, gallery, ranking, transition
 from shattering.checks.registry import Check, Evidence, Subject, register
 from shattering.checks.subset_runs import FRACTION, subset_runs
-from shattering.checks.trainings import percent, plural, told_counts, unknown
+from shattering.checks.trainings import percent, told_counts, unknown
 from shattering.core.finding import Answer, Cost, Finding, Level, bounded_percent
+from shattering.core.words import plural
 from shattering.measures.label_channel import readings
 from shattering.measures.label_errors import held_out, label_scores
 from shattering.measures.label_noise_rate import NoiseRate, expected_precision, noise_rate

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shattering.checks.registry import Check, Evidence, Subject, register
-from shattering.checks.trainings import pilot_steps, plural, told_counts, unknown, varied
+from shattering.checks.trainings import pilot_steps, told_counts, unknown, varied
 from shattering.core.curves import ended
 from shattering.core.finding import Answer, Cell, Chart, Column, Finding, Table
 from shattering.core.record import Record, Status
 from shattering.core.spec import MeasureSpec, RunSpec
 from shattering.core.statistics import censored_median, mean_interval
 from shattering.core.study import Axis, Point
+from shattering.core.words import plural
 from shattering.measures.time_to_fit import fit_time, slowdown
 
 NAME = "noise"

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from shattering.checks.registry import Check, Evidence, Subject, register
 from shattering.checks.remedy_arms import Arm, arms, base_run, examples, remedy_run, sizes, smaller_run
 from shattering.checks.remedy_curve import curve_chart, more_data
-from shattering.checks.trainings import percent, plural, points, told_counts, unknown
+from shattering.checks.trainings import percent, points, told_counts, unknown
 from shattering.core.curves import ended
 from shattering.core.finding import Answer, Cell, Column, Exhibit, Finding, Table
 from shattering.core.record import Record
 from shattering.core.spec import RunSpec
 from shattering.core.statistics import holm, mean_interval
+from shattering.core.words import plural
 from shattering.measures.paired_difference import PairedDifference, paired_difference
 
 NAME = "remedies"

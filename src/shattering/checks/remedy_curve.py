@@ -6,11 +6,12 @@ import numpy as np
 
 from shattering.checks.registry import Evidence, Subject
 from shattering.checks.remedy_arms import base_run, examples, sizes, smaller_run
-from shattering.checks.trainings import percent, plural, points, told_counts, unknown
+from shattering.checks.trainings import percent, points, told_counts, unknown
 from shattering.core.curves import ended
 from shattering.core.finding import Chart, Finding
 from shattering.core.record import Record
 from shattering.core.study import Axis, Point
+from shattering.core.words import plural
 from shattering.measures.learning_curve import FEWEST_SIZES, LearningCurve, learning_curve
 
 CHECK, NAME = "remedies", "more_data_gain"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from shattering.checks.registry import Check, Evidence, Subject, register
-from shattering.checks.trainings import AT_THE_END, percent, pilot_steps, plural, told_counts, unknown, varied
+from shattering.checks.trainings import AT_THE_END, percent, pilot_steps, told_counts, unknown, varied
 from shattering.core.finding import Answer, Chart, Finding
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
 from shattering.core.statistics import PermutationTest, mean_interval, permutation_p, proportion_interval
 from shattering.core.study import Axis, Point
+from shattering.core.words import plural
 
 NAME = "signal"
 QUESTION = "Is there signal in the labels at all?"

@@ -13,10 +13,11 @@ from shattering.checks.registry import Check, Evidence, Subject, register
 from shattering.checks.soundness_classes import constant_features, imbalance, missing_classes, shifted
 from shattering.checks.soundness_copies import conflicts, contamination, nearly_copied, own_copies
 from shattering.checks.soundness_exhibits import accuracy_table, class_table, copies_gallery, copies_table
-from shattering.checks.trainings import percent, plural, unknown
+from shattering.checks.trainings import percent, unknown
 from shattering.core.finding import Answer, Cost, Exhibit, Finding
 from shattering.core.record import Record, Status
 from shattering.core.statistics import proportion_interval
+from shattering.core.words import plural
 
 NAME = "soundness"
 QUESTION = "Is the evaluation sound?"

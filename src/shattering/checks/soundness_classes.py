@@ -6,8 +6,9 @@ import numpy as np
 
 from shattering.checks.class_shares import LabelShift
 from shattering.checks.registry import Subject
-from shattering.checks.trainings import percent, plural, unknown
+from shattering.checks.trainings import percent, unknown
 from shattering.core.finding import Finding
+from shattering.core.words import plural
 
 CHECK = "soundness"
 LEVEL = 0.05

@@ -6,9 +6,10 @@ import numpy as np
 
 from shattering.checks.duplicates import CLOSE, Copies, NearCopies
 from shattering.checks.registry import Subject
-from shattering.checks.trainings import counted_verb, percent, plural, unknown
+from shattering.checks.trainings import counted_verb, percent, unknown
 from shattering.core.finding import Finding
 from shattering.core.statistics import proportion_interval
+from shattering.core.words import plural
 
 CHECK = "soundness"
 

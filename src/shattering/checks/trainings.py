@@ -10,6 +10,7 @@ from shattering.checks.registry import Subject
 from shattering.core.finding import Cost, Finding
 from shattering.core.record import Record, Status
 from shattering.core.spec import MeasureSpec, RunSpec, override
+from shattering.core.words import plural
 
 
 def pilot_steps(subject: Subject) -> int:
@@ -49,12 +50,6 @@ def percent(fraction: float) -> str:
 def points(difference: float) -> str:
     """A difference of fractions in percentage points, with its sign: ``+1.3``."""
     return f"{100 * difference:+.1f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 class``, ``2 classes``."""
-    ending = "" if count == 1 else "es" if noun.endswith(("s", "x", "ch")) else "s"
-    return f"{count:,} {noun}{ending}"
 
 
 def counted_verb(count: int, noun: str, one: str, many: str) -> str:

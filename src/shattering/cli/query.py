@@ -42,17 +42,16 @@ def query(
     limit
         Rows at most; without it 50 are printed as a table, all with --csv or --json.
     """
-    from shattering.execution.defaults import filled
+    from shattering.execution.defaults import results_of
     from shattering.store.query import Results
     from shattering.store.store import Store
-    from shattering.store.table import runs_table
 
     if limit is not None and limit < 1:
         raise SpecError("option-wrong-value", f"--limit {limit} is too small; give a whole number from 1 up.")
     if csv and common.json:
         raise SpecError("conflicting-options", "--csv and --json exclude each other; give one of them.")
     store = Store.open(Path(folder), write=False)
-    results = Results(store, filled(runs_table(store)))
+    results = Results(store) if sql is None else results_of(store, sql)
     try:
         if sql is None:
             _print_tables(results, common)

@@ -9,13 +9,16 @@ from statistics import median
 
 from shattering.core.record import Record, Status
 from shattering.core.statistics import Interval, mean_interval
-from shattering.core.study import Effect, Estimate, Point, Records
+from shattering.core.study import Claim, Effect, Estimate, Point, Provenance, Records
 
 Number = Callable[[Record], float | None]
 """A number of one run; none where it has none."""
 
 Runs = Callable[[Records], Sequence[Record]]
 """Which runs a statement is about."""
+
+EffectOf = Callable[[Callable[[Records], Estimate | None]], Effect]
+"""What is to hold of an estimate, such as `holds_if` with its bound filled in."""
 
 ENDED = (Status.DONE, Status.NOT_FITTED)
 
@@ -211,6 +214,37 @@ def holds_within(
         return False if found.high < low or found.low > high else None
 
     return Effect(statement, holds)
+
+
+def number_claim(
+    runs: Runs,
+    number: Number,
+    effect: EffectOf,
+    *,
+    source: str,
+    quantity: str,
+    provenance: Provenance,
+    data: str,
+    unit: str = "",
+    published: tuple[float, float] | None = None,
+    interval: Callable[[Sequence[float]], Interval] = mean_interval,
+) -> Claim:
+    """The claim about a number of each run, estimated as `estimate` does, whose effect is judged on that estimate.
+
+    Args:
+        runs: that bear on it, among a study's records.
+        number: of one run.
+        effect: what is to hold of the estimate.
+        source, quantity, provenance, data, unit: as `Claim` has them.
+        published: the paper's value and its tolerance; none: it has none.
+        interval: as in `estimate`.
+    """
+
+    def found(records: Records) -> Estimate | None:
+        return estimate(runs(records), number, interval=interval)
+
+    value, tolerance = published or (None, 0.0)
+    return Claim(source, quantity, value, tolerance, unit, provenance, data, found, effect(found))
 
 
 def in_figures(found: Estimate | None, digits: str = ".2f") -> str:

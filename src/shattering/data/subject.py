@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shattering.core.errors import DataError
 from shattering.core.spec import BatchPart
 from shattering.core.streams import Stream
+from shattering.core.words import plural
 from shattering.data.checks import Part, build_splits
 from shattering.data.dataset import Splits, datasets
 from shattering.data.files import show
@@ -257,10 +258,9 @@ def _hold_out(given: Given, fraction: float) -> tuple[Given, Given, tuple[str, .
     if not held.any() or count - int(held.sum()) < _LEAST_LEFT:
         raise DataError(
             "data-too-few",
-            f"{given.where} has {count} example{'' if count == 1 else 's'} in {len(sizes)} "
-            f"class{'' if len(sizes) == 1 else 'es'}; to hold out a test part, one class must have two and at least "
-            f"{_LEAST_LEFT} must be left to train on, so add some, or give test data apart with --test (in Python "
-            "`test=`).",
+            f"{given.where} has {plural(count, 'example')} in {plural(len(sizes), 'class')}; to hold out a test part, "
+            f"one class must have two and at least {_LEAST_LEFT} must be left to train on, so add some, or give test "
+            "data apart with --test (in Python `test=`).",
         )
     alone = int((sizes == 1).sum())
     told = "1 class of one example stays" if alone == 1 else f"{alone} classes of one example each stay"

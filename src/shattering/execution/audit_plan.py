@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shattering.checks.registry import Check, Evidence, Subject
-from shattering.checks.trainings import plural
 from shattering.core.record import Record, Status
 from shattering.core.spec import RunSpec
+from shattering.core.words import plural
 
 STEP = 0.25
 """An effort grows by this share of itself at a time, so that all checks grow side by side."""

@@ -6,13 +6,39 @@ question such as ``WHERE model.fields.width >= 256`` is of the others as well.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from shattering.store.query import Results
+from shattering.store.store import Store
+from shattering.store.table import runs_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 NAMED_BY = {"model": "model.name", "corruption": "corruption.name", "start": "start.transform"}
 """The parts of a spec that have fields of their own, and the column that says of what."""
+
+
+_COUNTED = re.compile(r"count\s*\(\s*\*\s*\)", re.IGNORECASE)
+
+
+def results_of(store: Store, question: str | None = None, runs: pa.Table | None = None) -> Results:
+    """The runs of a store for questions in SQL, `filled`.
+
+    Args:
+        store: where they are.
+        question: the only one that will be asked; none: any. What is registered takes a second to be imported, which a
+            question is spared that neither names such a field nor asks for all columns.
+        runs: its table of runs, where it has been read already.
+    """
+    table = runs_table(store) if runs is None else runs
+    return Results(store, filled(table) if question is None or _sees_fields(question) else table)
+
+
+def _sees_fields(question: str) -> bool:
+    text = _COUNTED.sub("", question.lower())
+    return "fields" in text or "*" in text or "select" not in text  # in DuckDB `FROM runs` is all columns, too
 
 
 def filled(table: pa.Table) -> pa.Table:

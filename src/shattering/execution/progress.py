@@ -16,6 +16,7 @@ from rich.text import Text
 from shattering.core.plan import Plan
 from shattering.core.record import Row, Status
 from shattering.core.spec import RunSpec
+from shattering.core.words import plural
 from shattering.learners.registry import is_learner
 
 LINE_SECONDS = 15.0
@@ -57,7 +58,7 @@ class Display:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
         elif not self.quiet:
-            self._say(f"{self.title}: {_runs(self.planned)}, {self.already} finished before.")
+            self._say(f"{self.title}: {plural(self.planned, 'run')}, {self.already} finished before.")
         return self
 
     def __exit__(
@@ -137,7 +138,7 @@ class Display:
 
     def _line(self) -> str:
         counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
-        parts = [f"{self.finished} of {_runs(self.planned)}"]
+        parts = [f"{self.finished} of {plural(self.planned, 'run')}"]
         if counts:
             parts.append(counts)
         parts.append(f"{clock(time.monotonic() - self.began_at)} elapsed")
@@ -166,10 +167,6 @@ class Display:
             table.add_row(*cells)
         bar = ProgressBar(total=max(1, self.planned), completed=self.finished, width=40)
         return Group(Text(self.title, style="bold"), bar, Text(self._line()), table)
-
-
-def _runs(count: int) -> str:
-    return f"{count} {'run' if count == 1 else 'runs'}"
 
 
 def _says_how_far(spec: RunSpec, row: Row) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from shattering.checks.trainings import plural
 from shattering.core.finding import Finding, Level
+from shattering.core.words import plural
 from shattering.execution.audit import Audit
 from shattering.execution.audit_course import foreseen
 from shattering.execution.audit_plan import Allotment

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from shattering.checks.trainings import plural
 from shattering.core import io
 from shattering.core.finding import Answer, Chart, Column, Gallery, Shown, Table, bounded_percent
 from shattering.core.study import Figure
+from shattering.core.words import plural
 from shattering.data.dataset import Dataset, Splits
 from shattering.data.images import encode_png
 from shattering.execution.audit import Audit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shattering.checks.trainings import plural
+from shattering.core.words import plural
 from shattering.report.audit import LEVELS
 from shattering.report.terminal import new_table, printed
 from shattering.report.words import interval, number, spent

@@ -9,12 +9,11 @@ from shattering.core.errors import SpecError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import WATCHED, RunSpec
-from shattering.execution.defaults import filled
+from shattering.execution.defaults import results_of
 from shattering.report.evidence import counts_text
 from shattering.report.settings import chosen_text, corruption_text, model_text, selection_text, start_text, with_fields
 from shattering.report.terminal import new_table, printed
 from shattering.report.words import STATUSES, percent
-from shattering.store.query import Results
 from shattering.store.store import Store
 from shattering.store.table import runs_table
 
@@ -57,7 +56,7 @@ def describe_runs(
     if status is not None:
         found = {digest: kind for digest, kind in found.items() if kind == status.value}
     if where is not None:
-        met = set(Results(store, filled(table)).where(where))
+        met = set(results_of(store, f"SELECT digest FROM runs WHERE {where}", table).where(where))
         found = {digest: kind for digest, kind in found.items() if digest in met}
     shown = list(found)[:limit]
     rows = _rows(table, [digest for digest in shown if digest in ended])

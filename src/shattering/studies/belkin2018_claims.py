@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from shattering.core.curves import Number, estimate, holds_if, holds_within, place_of_largest
+from shattering.core.curves import EffectOf, Number, holds_if, holds_within, number_claim, place_of_largest
 from shattering.core.statistics import median_interval
-from shattering.core.study import Claim, Effect, Estimate, Provenance, Records
+from shattering.core.study import Claim, Estimate, Provenance, Records
 from shattering.measures.double_descent import largest_after
 from shattering.studies.belkin2018_records import (
     BUMP,
@@ -27,15 +27,22 @@ def _claim(
     quantity: str,
     provenance: Provenance,
     number: Number,
-    effect: Callable[[Callable[[Records], Estimate | None]], Effect],
+    effect: EffectOf,
     published: tuple[float, float] | None = None,
     unit: str = "x",
 ) -> Claim:
-    def found(records: Records) -> Estimate | None:
-        return estimate(of(records, name), number, interval=median_interval)
-
-    value, tolerance = published or (None, 0.0)
-    return Claim(source, f"{name}: {quantity}", value, tolerance, unit, provenance, "mnist", found, effect(found))
+    return number_claim(
+        lambda records: of(records, name),
+        number,
+        effect,
+        source=source,
+        quantity=f"{name}: {quantity}",
+        provenance=provenance,
+        data="mnist",
+        unit=unit,
+        published=published,
+        interval=median_interval,
+    )
 
 
 def _net_claim(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from shattering.core.curves import Number, curve, ended, estimate, holds_if, holds_within, in_figures
+from shattering.core.curves import (
+    EffectOf,
+    Number,
+    curve,
+    ended,
+    estimate,
+    holds_if,
+    holds_within,
+    in_figures,
+    number_claim,
+)
 from shattering.core.record import Record
 from shattering.core.statistics import median_interval
-from shattering.core.study import Axis, Claim, Effect, Estimate, Figure, Point, Provenance, Records
+from shattering.core.study import Axis, Claim, Figure, Point, Provenance, Records
 from shattering.measures.double_descent import around, bump, peak_height, rank_correlation
 
 RIDGES = {"least norm": 0.0, "ridge": 0.3}
@@ -42,12 +51,18 @@ def _claim(
     quantity: str,
     known: Provenance,
     number: Number,
-    effect: Callable[[Callable[[Records], Estimate | None]], Effect],
+    effect: EffectOf,
 ) -> Claim:
-    def found(records: Records) -> Estimate | None:
-        return estimate(of(records, name), number, interval=median_interval)
-
-    return Claim(source, f"{name}: {quantity}", None, 0.0, "", known, "mnist", found, effect(found))
+    return number_claim(
+        lambda records: of(records, name),
+        number,
+        effect,
+        source=source,
+        quantity=f"{name}: {quantity}",
+        provenance=known,
+        data="mnist",
+        interval=median_interval,
+    )
 
 
 CLAIMS = (

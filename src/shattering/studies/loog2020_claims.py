@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from shattering.core.curves import Number, at_place, curve, ended, estimate, holds_if, holds_within, place_of_largest
+from shattering.core.curves import (
+    EffectOf,
+    Number,
+    at_place,
+    curve,
+    ended,
+    estimate,
+    holds_if,
+    holds_within,
+    number_claim,
+    place_of_largest,
+)
 from shattering.core.record import Record
-from shattering.core.study import Axis, Claim, Effect, Estimate, Figure, Point, Provenance, Records
+from shattering.core.study import Axis, Claim, Figure, Point, Provenance, Records
 from shattering.measures.double_descent import bump, second_descent
 
 DATA = "drawn"
@@ -50,7 +60,6 @@ def disagreement(record: Record) -> float | None:
 BUMP = bump("error", "ratio", 0.6)
 LEARNING, FEATURE = "learning curve", "feature curve"
 AXES = {LEARNING: "examples", FEATURE: "features"}
-EffectOf = Callable[[Callable[[Records], Estimate | None]], Effect]
 
 
 def _claim(
@@ -63,11 +72,16 @@ def _claim(
     published: tuple[float, float] | None = None,
     name: str = "pseudo-inverse",
 ) -> Claim:
-    def found(records: Records) -> Estimate | None:
-        return estimate(of(records, AXES[which], name), number)
-
-    value, tolerance = published or (None, 0.0)
-    return Claim(source, f"{which}, {name}: {quantity}", value, tolerance, "", known, DATA, found, effect(found))
+    return number_claim(
+        lambda records: of(records, AXES[which], name),
+        number,
+        effect,
+        source=source,
+        quantity=f"{which}, {name}: {quantity}",
+        provenance=known,
+        data=DATA,
+        published=published,
+    )
 
 
 def _value(which: str, source: str, place: dict[str, float], published: float, tolerance: float) -> Claim:

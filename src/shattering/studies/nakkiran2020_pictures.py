@@ -7,10 +7,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
-from shattering.core.curves import curve, ended, estimate, holds_if, holds_within, in_figures
+from shattering.core.curves import EffectOf, curve, ended, estimate, holds_if, holds_within, in_figures, number_claim
 from shattering.core.record import Record
 from shattering.core.statistics import Interval, mean_interval, median_interval
-from shattering.core.study import Axis, Claim, Effect, Estimate, Figure, Provenance, Records
+from shattering.core.study import Axis, Claim, Figure, Provenance, Records
 from shattering.measures.double_descent import bump, peak_height
 
 FACTORS = {"no ridge": 0.0, "a tenth of the best": 0.1, "the best ridge": 1.0, "ten times the best": 10.0}
@@ -55,7 +55,6 @@ def best_factor(record: Record) -> float | None:
 
 BUMP = bump("risk", "ratio")
 FEATURE_BUMP = bump("test_mse", "ratio")
-EffectOf = Callable[[Callable[[Records], Estimate | None]], Effect]
 
 
 def _claim(
@@ -69,12 +68,17 @@ def _claim(
     published: tuple[float, float] | None = None,
     interval: Callable[[Any], Interval] = mean_interval,
 ) -> Claim:
-    def found(records: Records) -> Estimate | None:
-        return estimate(of(records, axis, ridge), number, interval=interval)
-
-    value, tolerance = published or (None, 0.0)
-    told = f"{AXES.get(axis, axis)}, {ridge}: {quantity}"
-    return Claim(source, told, value, tolerance, "", provenance, "mnist", found, effect(found))
+    return number_claim(
+        lambda records: of(records, axis, ridge),
+        number,
+        effect,
+        source=source,
+        quantity=f"{AXES.get(axis, axis)}, {ridge}: {quantity}",
+        provenance=provenance,
+        data="mnist",
+        published=published,
+        interval=interval,
+    )
 
 
 def _claims() -> tuple[Claim, ...]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from shattering.core.curves import Number, estimate, holds_if, holds_within
+from shattering.core.curves import EffectOf, Number, holds_if, holds_within, number_claim
 from shattering.core.record import Record
 from shattering.core.spec import DataSpec, RunSpec
 from shattering.core.study import (
     Claim,
-    Effect,
-    Estimate,
     Paper,
     Provenance,
-    Records,
     Request,
     Study,
     refuse_models,
@@ -77,12 +73,17 @@ def _claim(
     quantity: str,
     known: Provenance,
     number: Number,
-    effect: Callable[[Callable[[Records], Estimate | None]], Effect],
+    effect: EffectOf,
 ) -> Claim:
-    def found(records: Records) -> Estimate | None:
-        return estimate(of(records, kind), number)
-
-    return Claim(source, f"{kind}: {quantity}", None, 0.0, "", known, "mnist", found, effect(found))
+    return number_claim(
+        lambda records: of(records, kind),
+        number,
+        effect,
+        source=source,
+        quantity=f"{kind}: {quantity}",
+        provenance=known,
+        data="mnist",
+    )
 
 
 CLAIMS = (

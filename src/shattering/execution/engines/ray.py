@@ -25,6 +25,7 @@ from typing import Any
 
 from shattering.core import io
 from shattering.core.errors import SpecError, StoreError
+from shattering.core.words import plural
 from shattering.data.dataset import Splits
 from shattering.execution.engines.chunks import Ledger
 from shattering.execution.engines.remote import Origin, Pace, absolute, do_jobs, marked, settle, threads_of
@@ -177,7 +178,7 @@ class RayEngine:
         processors = ray.cluster_resources().get("CPU", 0)
         nodes = sum(bool(node["Alive"]) for node in ray.nodes())
         what = "Started Ray on this machine" if self.address is None else f"Joined the Ray cluster {self.address}"
-        size = f"{_count(nodes, 'node')}, {_count(int(processors), 'processor')}"
+        size = f"{plural(nodes, 'node')}, {plural(int(processors), 'processor')}"
         self.tell(f"{what} in {seconds:.1f} s: Ray {ray.__version__}, {size}.")
         if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
             self.tell(
@@ -570,7 +571,3 @@ def _nbytes(splits: Splits | None) -> int:
     if splits is None or splits.train.files is not None:
         return 0
     return int(splits.train.inputs.nbytes + splits.test.inputs.nbytes)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
