@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -133,6 +134,22 @@ def test_committed_records_are_sound_and_belong_to_this_version() -> None:
             wanted = [resolved(spec, plan.request) for spec in find_study(plan.study).specs(plan.request)]
             planned = {run.digest for spec in wanted for run in (*spec.parents, spec)}
             assert sorted(planned) == sorted(plan.digests), "run them again, the study changed"
+
+
+def test_the_kept_summaries_are_what_this_version_says_of_the_records() -> None:
+    from shattering.report.summary import summarise
+    from shattering.store.store import Store
+
+    said = ("source", "quantity", "published", "effect", "verdict", "note")
+    for folder in sorted(path.parent for path in (ROOT / "results").glob("*/shattering-store.json")):
+        store = Store.open(folder, write=False)
+        for plan in store.plans():
+            kept = json.loads((store.report_dir(plan) / "summary.json").read_text(encoding="utf-8"))
+            found = summarise(store, plan)
+            assert found["answer"] == kept["answer"], "write its report again: `shattering report`"
+            assert [[claim[key] for key in said] for claim in found["claims"]] == [
+                [claim[key] for key in said] for claim in kept["claims"]
+            ], plan.key
 
 
 def test_the_predicted_steps_are_within_a_factor_of_two_of_the_committed_records() -> None:

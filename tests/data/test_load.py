@@ -20,6 +20,7 @@ def test_the_built_in_data_sets_are_registered() -> None:
 
 def test_names_are_looked_for_in_order(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHATTERING_DATA", str(tmp_path / "named"))
+    (tmp_path / "given").mkdir()
     with pytest.raises(DataError) as caught:
         load_data("mnist", tmp_path / "given")
     text = caught.value.message
@@ -31,6 +32,17 @@ def test_names_are_looked_for_in_order(tmp_path: Path, own_cache: Path, monkeypa
         (place / "train-images-idx3-ubyte").write_bytes(write.idx_bytes(images))
         (place / "train-labels-idx1-ubyte").write_bytes(write.idx_bytes(labels.astype(np.uint8)))
         assert len(load_data("mnist", tmp_path / "given").train) == size
+
+
+def test_a_given_folder_that_is_absent_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a misspelt folder would be answered with the data of another."""
+    monkeypatch.setenv("SHATTERING_DATA", str(tmp_path / "named"))
+    write.write_mnist(tmp_path / "named")
+    assert load_data("mnist").train.name == "mnist"
+    with pytest.raises(DataError, match=r"no folder .*gvien, which --data-dir") as caught:
+        load_data("mnist", tmp_path / "gvien")
+    assert caught.value.identifier == "data-missing"
+    assert load_data("digits", tmp_path / "gvien").train.name == "digits"
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from pathlib import Path
 
-from shattering.execution.defaults import filled
+import pyarrow as pa
+import pytest
+
+from shattering.execution.defaults import filled, results_of
+from shattering.store.store import Store
 
 
 def test_fields_at_their_default_are_filled_in() -> None:
@@ -34,3 +38,22 @@ def test_a_default_of_another_kind_is_left_out() -> None:
 def test_tables_without_such_columns_stay_as_they_are() -> None:
     table = pa.table({"digest": ["a"], "seed": [0]})
     assert filled(table) is table
+
+
+@pytest.mark.parametrize(
+    ("question", "seen"),
+    [
+        ("SELECT seed FROM runs", False),
+        ("SELECT count( * ) FROM runs", False),
+        ("SELECT model.fields.width FROM runs", True),
+        ("SELECT * FROM runs", True),
+        ("SELECT COLUMNS('model') FROM runs", True),
+        ("FROM runs", True),
+        (None, True),
+    ],
+)
+def test_a_question_is_spared_what_it_does_not_see(question: str | None, seen: bool, tmp_path: Path) -> None:
+    table = pa.table({"digest": ["a"], "model.name": ["mlp_1x512"], "model.fields.width": pa.array([None], pa.int64())})
+    store = Store.open(tmp_path / "store", write=True)
+    results = results_of(store, question, table)
+    assert results.to_arrow().column("model.fields.width").to_pylist() == [512 if seen else None]

@@ -87,7 +87,7 @@ def test_the_slowdown_is_small(slow, expected, timed) -> None:
         for place, record in enumerate(records):
             if record.spec.corruption.name == "random_labels" and record.spec.seed == 0:
                 records[place] = replace(record, summary={**record.summary, "steps_to_fit": 30, "epochs_to_fit": 30.0})
-    claim = the_claim("Figure 1b, Section 2.1: inception", "slowdown at p = 1: small")
+    claim = the_claim("Figure 1b, Section 2.1: inception", "slowdown at p = 1, within the axis")
 
     assert verdict(claim, records) == expected
 

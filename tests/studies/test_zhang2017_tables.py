@@ -109,7 +109,7 @@ def test_table_4_is_claimed_row_by_row() -> None:
     ("part", "quantities"),
     [
         ("Figure 1a", ("training accuracy, random labels", "time to fit gaussian / random labels")),
-        ("Figure 1b", ("slowdown at p = 1", "slowdown at p = 1: small")),
+        ("Figure 1b", ("slowdown at p = 1", "slowdown at p = 1, within the axis")),
         ("Figure 1c", ("test error at p = 0", "test error at p = 1")),
         (
             "Section 2.1",

@@ -43,6 +43,9 @@ def places(data_dir: Path | None = None) -> list[Path]:
 def _load_registered(entry: DatasetEntry, data_dir: Path | None) -> Splits:
     if not entry.files:
         return entry.load(data_dir)
+    if data_dir is not None and not data_dir.is_dir():  # else a misspelt folder is passed over for another's data
+        told = f"There is no folder {show(data_dir)}, which --data-dir (in Python `data_dir`) names; check the path."
+        raise DataError("data-missing", f"{told} {entry.where}")
     searched = [folder for place in places(data_dir) for folder in (place / entry.name, place)]
     for folder in searched:
         if choose(folder, entry.files) is not None:

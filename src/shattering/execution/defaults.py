@@ -38,7 +38,8 @@ def results_of(store: Store, question: str | None = None, runs: pa.Table | None 
 
 def _sees_fields(question: str) -> bool:
     text = _COUNTED.sub("", question.lower())
-    return "fields" in text or "*" in text or "select" not in text  # in DuckDB `FROM runs` is all columns, too
+    # In DuckDB `FROM runs` alone is all columns, too, and `COLUMNS(…)` those that a pattern fits.
+    return any(word in text for word in ("fields", "*", "columns")) or "select" not in text
 
 
 def filled(table: pa.Table) -> pa.Table:

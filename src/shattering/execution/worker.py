@@ -194,7 +194,9 @@ def _fit(job: Job, spec: RunSpec, splits: Any, control: Any) -> Message:
 def _splits(data: str, data_dir: Path | None, fingerprint: str, streamed: bool) -> Any:
     from shattering.data.load import load_data
 
-    splits = load_data(data, data_dir, streamed=streamed)
+    # A worker on another machine may have the same data elsewhere; the fingerprint tells.
+    there = data_dir if data_dir is not None and data_dir.is_dir() else None
+    splits = load_data(data, there, streamed=streamed)
     if splits.fingerprint != fingerprint:
         raise DataError(
             "data-changed",

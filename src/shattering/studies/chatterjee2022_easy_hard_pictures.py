@@ -118,7 +118,8 @@ def agreement_points(records: Records) -> list[Point]:
 
 def _agreement_reading(records: Records) -> str:
     found = rank_agreement(parents(records))
-    assert found is not None
+    if found is None:
+        return "Fewer than two runs learned the same examples, so there is no agreement to show."
     points = agreement_points(records)
     return (
         f"The tenth of the examples that one run learns first has mean place {points[0].y:.0%} in the others' order, "

@@ -73,7 +73,7 @@ def bounded_claim(model: str) -> Claim:
 
     return Claim(
         source=in_figure("1b", model),
-        quantity="slowdown at p = 1: small",
+        quantity="slowdown at p = 1, within the axis",
         published=None,
         tolerance=0.0,
         unit="x",
