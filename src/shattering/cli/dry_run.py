@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shattering.cli.output import columns
+from shattering.cli.output import columns, waiting
 
 if TYPE_CHECKING:
     from shattering.core.spec import RunSpec
+    from shattering.execution.estimate import Estimate
     from shattering.execution.plan import Planned
     from shattering.store.store import Store
 
@@ -32,23 +33,22 @@ def _kind(spec: RunSpec) -> tuple[str, str, str]:
     return model, spec.corruption.name + level, ", ".join(regularisers) or "none"
 
 
-def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
+def describe(planned: Planned, out: Path, jobs: int | None, *, quiet: bool = True) -> dict[str, Any]:
     """The plan and what is still to do, as one JSON object; the store is only read, and need not exist.
 
     Args:
         planned: the plan.
         out: the store's folder.
         jobs: processes at most; none: as many as `run` would take.
+        quiet: do not say that updates are being timed, which takes a minute or two where networks are large.
     """
-    from shattering.execution.study import estimate_cost
-
     plan = planned.plan
     planned_counts = Counter(_kind(spec) for spec in plan.specs)
     store = store_there(out)
     missing = set(plan.digests if store is None else store.missing(plan.digests))
     remaining = [spec for spec in plan.specs if spec.digest in missing]
     remaining_counts = Counter(_kind(spec) for spec in remaining)
-    cost = estimate_cost(planned, remaining, jobs, store)
+    cost = forecast(planned, remaining, jobs, store, quiet=quiet)
     return {
         "study": plan.study,
         "scale": plan.request.scale,
@@ -70,6 +70,14 @@ def describe(planned: Planned, out: Path, jobs: int | None) -> dict[str, Any]:
         "ways": [asdict(choice) for choice in cost.choices],
         "command": plan.command,
     }
+
+
+def forecast(planned: Planned, specs: list[RunSpec], jobs: int | None, store: Store | None, *, quiet: bool) -> Estimate:
+    """`estimate_cost`, which says what it does while it does it."""
+    from shattering.execution.study import estimate_cost
+
+    with waiting("Timing some updates of each kind of run, for the forecast …", quiet=quiet or not specs):
+        return estimate_cost(planned, specs, jobs, store)
 
 
 def describe_text(described: dict[str, Any]) -> str:

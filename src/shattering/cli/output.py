@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from shattering.core.errors import StoreError
@@ -59,6 +60,22 @@ def tell(text: str) -> None:
     """Writes a message to standard error; a closed one is no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def waiting(what: str, *, quiet: bool) -> Iterator[None]:
+    """Says on standard error what goes on, for as long as it does: moving on a terminal, as one line elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet:
+        yield
+    elif console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        tell(what)
+        yield
 
 
 def columns(rows: list[tuple[str, ...]]) -> str:

@@ -130,7 +130,7 @@ def run(
         from shattering.cli.dry_run import describe, describe_text
         from shattering.execution.engines import too_small
 
-        described = describe(planned, options.out, options.jobs)
+        described = describe(planned, options.out, options.jobs, quiet=common.quiet)
         if note := too_small(options.engine, described["seconds"]):
             tell(note)
         if common.json:

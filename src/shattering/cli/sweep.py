@@ -144,7 +144,7 @@ def _carry_out(planned: Planned, declared: Sweep, options: RunOptions, common: C
 def _describe(planned: Planned, declared: Sweep, options: RunOptions, common: Common) -> int:
     from shattering.cli.sweep_plan import describe_sweep, render_sweep_plan
 
-    described: dict[str, Any] = describe_sweep(planned, declared, options.out, options.jobs)
+    described: dict[str, Any] = describe_sweep(planned, declared, options.out, options.jobs, quiet=common.quiet)
     if common.json:
         emit_json(described)
     else:

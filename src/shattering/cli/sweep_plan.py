@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shattering.cli.dry_run import duration, size, store_there
+from shattering.cli.dry_run import duration, forecast, size, store_there
 from shattering.cli.output import columns
 
 if TYPE_CHECKING:
@@ -19,14 +19,16 @@ LOOKED_AT, SHAPES = 48, 6
 """Runs and kinds of networks that the cost is predicted from."""
 
 
-def describe_sweep(planned: Planned, sweep: Sweep, out: Path, jobs: int | None) -> dict[str, Any]:
+def describe_sweep(
+    planned: Planned, sweep: Sweep, out: Path, jobs: int | None, *, quiet: bool = True
+) -> dict[str, Any]:
     """The plan and what is still to do, as one JSON object; the store is only read, and need not exist.
 
     The cost is that of at most 48 runs, evenly spread, of at most 6 kinds, times the number of runs.
     """
     from shattering.execution.adaptive import most_runs
     from shattering.execution.estimate import shape_of
-    from shattering.execution.study import default_jobs, estimate_cost
+    from shattering.execution.study import default_jobs
 
     plan = planned.plan
     store = store_there(out)
@@ -40,7 +42,7 @@ def describe_sweep(planned: Planned, sweep: Sweep, out: Path, jobs: int | None) 
     few = replace(planned, plan=replace(plan, specs=tuple(timed or plan.spread(1))))
     processes = jobs or default_jobs(few)
     # One process, so that the sum is not rounded up to the longest run.
-    cost = estimate_cost(few, timed, 1, store)
+    cost = forecast(few, timed, 1, store, quiet=quiet)
     scale = len(missing) / len(timed) if timed else 0.0
     seconds = max(0.0, cost.seconds - 4.0) * scale / processes + 4.0 if timed else 0.0
     return {
