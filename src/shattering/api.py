@@ -72,7 +72,9 @@ def run(
     from shattering.execution.engines import choose_engine
     from shattering.execution.plan import plan_study
     from shattering.execution.study import run_plan
+    from shattering.execution.unguarded import refuse_while_imported
 
+    refuse_while_imported("shattering.run")
     told = "" if data is None else f"data={data!r}, "
     planned = plan_study(
         study,
@@ -140,7 +142,9 @@ def sweep(
     from shattering.core.sweep_file import parse_sweep, read_sweep
     from shattering.execution.engines import choose_engine
     from shattering.execution.sweep import plan_sweep, run_sweep
+    from shattering.execution.unguarded import refuse_while_imported
 
+    refuse_while_imported("shattering.sweep")
     declared = parse_sweep(what) if isinstance(what, Mapping) else read_sweep(Path(what))
     planned = plan_sweep(
         declared,
@@ -213,9 +217,11 @@ def shatter(
         ShatteringError: what is wrong with the request, the data, the model or the store.
     """
     from shattering.execution.capacity import prepare_check, run_check
+    from shattering.execution.unguarded import refuse_while_imported
     from shattering.report.capacity import findings
     from shattering.report.capacity_html import write_check
 
+    refuse_while_imported("shattering.shatter")
     told = "" if data is None else f", data={data!r}"
     prepared = prepare_check(
         model,
@@ -324,11 +330,13 @@ def audit(
     from shattering.execution.audit import run_audit
     from shattering.execution.audit_subject import names_of, prepare_audit
     from shattering.execution.trained import weights_file
+    from shattering.execution.unguarded import refuse_while_imported
     from shattering.models.named import name_of
     from shattering.report.audit import plan_told
     from shattering.report.audited import reported
     from shattering.training.user_loss import loss_name
 
+    refuse_while_imported("shattering.audit")
     overrides = dict(overrides or {})
     if loss is not None:
         overrides["training.loss"] = loss_name(loss)

@@ -60,7 +60,7 @@ def test_copies_and_conflicts_are_counted(planted: Splits) -> None:
     (copies,) = [each for each in answer.exhibits if isinstance(each, Table) and each.name == "copies"]
     assert len(copies.rows) == 3
     assert copies.rows[0][6] is True
-    (gallery,) = [each for each in answer.exhibits if isinstance(each, Gallery)]
+    (gallery,) = [each for each in answer.exhibits if isinstance(each, Gallery) and each.name == "copies"]
     assert ("test", 1, (("train", 4),)) in [(each.split, each.index, each.related) for each in gallery.examples]
 
 
@@ -197,3 +197,25 @@ def test_an_answer_does_not_touch_the_data(planted: Splits) -> None:
     before = planted.fingerprint
     answered(replace(planted), [0, 1, 1, 0])
     assert planted.fingerprint == before
+
+
+def test_what_is_predicted_wrong_is_shown(planted: Splits) -> None:
+    _, answer = answered(planted, [0, 0, 1, 1])
+    (mistakes,) = [each for each in answer.exhibits if isinstance(each, Gallery) and each.name == "mistakes"]
+    assert [(each.split, each.index, each.label, each.caption) for each in mistakes.examples] == [
+        ("test", 1, 1, "taken for 0"),
+        ("test", 2, 0, "taken for 1"),
+    ]
+    assert mistakes.reading.startswith("2 of 2 test examples ")
+    for predictions in ([0, 1, 0, 1], None):
+        _, answer = answered(planted, predictions)
+        assert not [each for each in answer.exhibits if isinstance(each, Gallery) and each.name == "mistakes"]
+
+
+def test_of_many_mistakes_some_are_shown_from_all_over_the_split() -> None:
+    test = np.arange(200.0)[:, None]
+    splits = rows(np.array([[-1.0], [-2.0]]), [0, 1], test, [0] * 100 + [1] * 100)
+    _, answer = answered(splits, [1] * 100 + [0] * 100)
+    (mistakes,) = [each for each in answer.exhibits if isinstance(each, Gallery) and each.name == "mistakes"]
+    assert len(mistakes.examples) == 24 and mistakes.reading.startswith("24 of 200 ")
+    assert sum(each.label == 0 for each in mistakes.examples) == 12

@@ -12,7 +12,13 @@ from shattering.checks.duplicates import Copies, NearCopies, exact_copies, near_
 from shattering.checks.registry import Check, Evidence, Subject, register
 from shattering.checks.soundness_classes import constant_features, imbalance, missing_classes, shifted
 from shattering.checks.soundness_copies import conflicts, contamination, nearly_copied, own_copies
-from shattering.checks.soundness_exhibits import accuracy_table, class_table, copies_gallery, copies_table
+from shattering.checks.soundness_exhibits import (
+    accuracy_table,
+    class_table,
+    copies_gallery,
+    copies_table,
+    mistakes_gallery,
+)
 from shattering.checks.trainings import percent, unknown
 from shattering.core.finding import Answer, Cost, Exhibit, Finding
 from shattering.core.record import Record, Status
@@ -49,7 +55,8 @@ def answer(subject: Subject, evidence: Evidence) -> Answer:
     streamed = splits.train.files is not None
     copies = None if streamed else exact_copies(splits)
     near = None if copies is None else near_copies(splits, copies)
-    hits = right_by_position(subject)
+    taken_for = _taken_for(subject)
+    hits = _hits(subject, taken_for)
     cost = evidence.cost([subject.pilot]) if subject.pilot is not None and hits is not None else Cost()
     findings: list[Finding] = []
     exhibits: list[Exhibit] = []
@@ -70,7 +77,8 @@ def answer(subject: Subject, evidence: Evidence) -> Answer:
         findings.append(constant_features(subject))
     parts = _parts(subject, copies, near, hits)
     findings.insert(0, _accuracy(subject, parts, hits, cost))
-    exhibits.insert(0, class_table(subject, hits))
+    mistakes = mistakes_gallery(subject, taken_for)
+    exhibits[:0] = [class_table(subject, hits), *([mistakes] if mistakes is not None else [])]
     if parts:
         exhibits.insert(0, accuracy_table([(each.part, each.count, each.interval) for each in parts]))
         balanced = _balanced(subject, hits, cost)
@@ -78,21 +86,23 @@ def answer(subject: Subject, evidence: Evidence) -> Answer:
     return Answer(NAME, QUESTION, tuple(findings), tuple(exhibits))
 
 
-def right_by_position(subject: Subject) -> NDArray[np.float64] | None:
-    """1 where the pilot predicts the test example at a position right, 0 where wrong, NaN where it was not tested.
-
-    None where there is no pilot, or it kept no predictions.
-    """
+def _taken_for(subject: Subject) -> NDArray[np.int64]:
+    """The class that the pilot predicts for the test example at each position; -1 where it was not tested."""
     pilot: Record | None = subject.pilot
-    if pilot is None or "prediction" not in pilot.tested:
-        return None
     test = subject.splits.test
-    hits = np.full(len(test), np.nan)
-    position = {int(source): place for place, source in enumerate(test.source_indices)}
-    columns = (pilot.tested[name] for name in ("index", "left_out", "label", "prediction"))
-    for index, left_out, label, prediction in zip(*columns, strict=True):
-        if not left_out and int(index) in position:
-            hits[position[int(index)]] = float(label == prediction)
+    classes = np.full(len(test), -1, np.int64)
+    if pilot is not None and "prediction" in pilot.tested:
+        position = {int(source): place for place, source in enumerate(test.source_indices)}
+        columns = (pilot.tested[name] for name in ("index", "left_out", "prediction"))
+        for index, left_out, prediction in zip(*columns, strict=True):
+            if not left_out and int(index) in position:
+                classes[position[int(index)]] = int(prediction)
+    return classes
+
+
+def _hits(subject: Subject, taken_for: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """1 where the test example at a position is predicted right, 0 where wrong, NaN where untested; none if all are."""
+    hits = np.where(taken_for >= 0, (taken_for == subject.splits.test.labels).astype(np.float64), np.nan)
     return hits if np.isfinite(hits).any() else None
 
 

@@ -1,4 +1,4 @@
-"""The evidence on an evaluation: accuracy by part and by class, and the examples that are there more than once."""
+"""The evidence on an evaluation: accuracy by part and class, what is predicted wrong, and what is there twice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from shattering.checks.duplicates import Copies, NearCopies
 from shattering.checks.registry import Subject
 from shattering.core.finding import Cell, Column, Gallery, Shown, Table
 from shattering.core.statistics import proportion_interval
+from shattering.core.words import plural
 
 LISTED, SHOWN = 200, 24
 
@@ -118,6 +119,29 @@ def copies_gallery(subject: Subject, copies: Copies, near: NearCopies | None) ->
         tuple(examples[:SHOWN]),
         "Each stands beside the training examples that it repeats.",
     )
+
+
+def mistakes_gallery(subject: Subject, taken_for: NDArray[np.int64]) -> Gallery | None:
+    """Test examples that are predicted wrong, spread evenly over the split; none where there are none.
+
+    Args:
+        subject: what is audited.
+        taken_for: int ``[n]``, the class predicted for each test example; -1 where it was not tested.
+    """
+    test = subject.splits.test
+    wrong = np.flatnonzero((taken_for >= 0) & (taken_for != test.labels))
+    if not len(wrong):
+        return None
+    shown = wrong[np.linspace(0, len(wrong) - 1, min(SHOWN, len(wrong))).round().astype(np.int64)]
+    examples = tuple(
+        Shown("test", int(test.source_indices[place]), f"taken for {subject.classes[taken_for[place]]}", int(label))
+        for place, label in zip(shown, test.labels[shown], strict=True)
+    )
+    reading = (
+        f"{len(shown)} of {plural(len(wrong), 'test example')} that the network takes for another class; of some it "
+        "may be the label that is wrong."
+    )
+    return Gallery("mistakes", "Test examples that the network gets wrong", examples, reading)
 
 
 def _places(indices: NDArray[np.int64]) -> str:

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from shattering.execution.messages import Answered, Broke, Ended, Interrupted, Job, Message
+from shattering.execution.unguarded import EXIT_CODE, WORKER, unguarded
 from shattering.execution.worker import work
 
 TRIES = 3
@@ -117,6 +118,9 @@ def run_jobs(
     Yields:
         Messages; each job ends with exactly one of `Ended`, `Answered`, `Interrupted`, `Broke`. Close the iterator
         (`contextlib.closing`) where it may be left early: that ends the workers.
+
+    Raises:
+        ModelError: the caller's script begins work whenever it is imported, which workers do.
     """
     context = multiprocessing.get_context("spawn")
     stop = context.RawValue("i", 0)
@@ -128,7 +132,7 @@ def run_jobs(
     def hire() -> _Worker:
         ours, theirs = context.Pipe()
         beat = context.RawValue("Q", 0)
-        process = context.Process(target=work, args=(theirs, stop, beat, os.getpid()), daemon=True)
+        process = context.Process(target=work, args=(theirs, stop, beat, os.getpid()), name=WORKER, daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours, beat)
@@ -179,6 +183,8 @@ def run_jobs(
                 (job, *others), code = worker.jobs, worker.process.exitcode
                 worker.kill()
                 crew.remove(worker)
+                if code == EXIT_CODE:
+                    raise unguarded()
                 again += others  # they had not begun
                 lost[job.key] = lost.get(job.key, 0) + 1
                 if stop.value:

@@ -13,12 +13,15 @@ import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from shattering.core.errors import ModelError, nearest
+
+_IMPORTING: ContextVar[str | None] = ContextVar("importing", default=None)
 
 
 def load_named(name: str) -> Any:
@@ -32,7 +35,11 @@ def load_named(name: str) -> Any:
             included.
     """
     module_part, attribute = _parts(name)
-    found: Any = _imported(name, module_part)
+    token = _IMPORTING.set(module_part)
+    try:
+        found: Any = _imported(name, module_part)
+    finally:
+        _IMPORTING.reset(token)
     for part in attribute.split("."):
         if not hasattr(found, part):
             names = [entry for entry in vars(found) if not entry.startswith("_")] if hasattr(found, "__dict__") else []
@@ -40,6 +47,11 @@ def load_named(name: str) -> Any:
             raise ModelError("model-factory-missing", f"The module {module_part!r} has no {attribute!r}; {hint}")
         found = getattr(found, part)
     return found
+
+
+def being_imported() -> str | None:
+    """The module or file that `load_named` is just importing; none where it is not."""
+    return _IMPORTING.get()
 
 
 def module_name(name: str) -> str:
