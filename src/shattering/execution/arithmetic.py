@@ -8,8 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from shattering.core.spec import RunSpec
+
+
+@contextmanager
+def linear_algebra(spec: RunSpec) -> Iterator[list[str]]:
+    """`arithmetic`, with NumPy's and SciPy's linear algebra on the spec's threads, too: what is not PyTorch's own."""
+    import scipy.linalg  # noqa: F401 (it has a BLAS of its own, which can be limited only once it is loaded)
+
+    with threadpool_limits(spec.compute.threads), arithmetic(spec) as nondeterministic:
+        yield nondeterministic
 
 
 @contextmanager

@@ -10,14 +10,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from shattering.core.record import Record, Row, Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
 from shattering.data.dataset import Dataset, Splits
 from shattering.data.preprocessing import scale, whiten
-from shattering.execution.arithmetic import arithmetic
+from shattering.execution.arithmetic import linear_algebra
 from shattering.execution.control import Control
 from shattering.execution.outcome import example_facts, weights_sha256
 from shattering.execution.provenance import provenance
@@ -52,7 +51,7 @@ def fit(
     began = time.monotonic()
     entry = learners.get(spec.model.name)
     both = corrupted(splits, spec, parent)
-    with threadpool_limits(spec.compute.threads), arithmetic(spec) as nondeterministic:
+    with linear_algebra(spec) as nondeterministic:
         material = material_of(spec, both.train, desk_of(control))
         fitted = entry.learn(material, **learner_fields(entry, spec.model.fields))
         train_scores = fitted.scores(material.inputs) if fitted.train_scores is None else fitted.train_scores

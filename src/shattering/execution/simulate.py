@@ -7,13 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from shattering.core.record import Record, Row, Status
 from shattering.core.spec import RunSpec
 from shattering.core.streams import Stream
 from shattering.data.dataset import Splits
-from shattering.execution.arithmetic import arithmetic
+from shattering.execution.arithmetic import linear_algebra
 from shattering.execution.control import Control
 from shattering.execution.fit import desk_of
 from shattering.execution.provenance import provenance
@@ -45,7 +43,7 @@ def simulate(spec: RunSpec, splits: Splits, control: Control | None = None, pare
     bench = Bench(lambda purpose: Stream(spec.seed_of(purpose), purpose), both, spec.data.whiten, desk_of(control))
     rows: list[Row] = []
     diverged_step = None
-    with threadpool_limits(spec.compute.threads), arithmetic(spec) as nondeterministic:
+    with linear_algebra(spec) as nondeterministic:
         for number, numbers in enumerate(entry.simulate(bench, **simulation_fields(entry, spec.model.fields)), 1):
             bench.desk.should_stop()
             if not all(math.isfinite(value) for value in numbers.values()):
