@@ -18,10 +18,16 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str], li
         The page, all that it says and every error, and every address that it asks for; both lists go on growing.
     """
     page = browser.new_page(**options)
+    said, asked = listened(page)
+    page.goto(path.as_uri())
+    return page, said, asked
+
+
+def listened(page: Any) -> tuple[list[str], list[str]]:
+    """All that a page says and every error, and every address that it asks for; both lists go on growing."""
     said: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
-    return page, said, asked
+    return said, asked

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from serving_demo import commit, demo_plan, demo_specs
 
+from listening import listened
 from shattering import api
 from shattering.core.record import Record, Status
 from shattering.core.spec import parse_spec
@@ -48,15 +49,6 @@ def served(root: Path) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
-
-
-def listened(page: Any) -> tuple[list[str], list[str]]:
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    return said, asked
 
 
 def until(page: Any, condition: str) -> None:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from shattering.cli.options import COMMON, Common, Flag, Words, command_line, resolve_fields
 from shattering.cli.output import Interrupted, emit, emit_json, tell
 from shattering.core.errors import EXIT_RUNS_FAILED
+from shattering.core.words import plural
 
 if TYPE_CHECKING:
     from shattering.execution.audit_subject import Prepared
@@ -129,8 +130,8 @@ def _describe(prepared: Prepared, common: Common) -> int:
         emit_json(told)
         return 0
     emit(
-        f"{told['model']} on {told['data']}, {duration(prepared.minutes)} on {prepared.jobs} "
-        f"process{'' if prepared.jobs == 1 else 'es'}; as far as can be foreseen before the first training:\n"
+        f"{told['model']} on {told['data']}, {duration(prepared.minutes)} on "
+        f"{plural(prepared.jobs, 'process')}; as far as can be foreseen before the first training:\n"
         f"{render_plan(told['plan'])}Nothing was trained."
     )
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shattering.cli.output import columns, waiting
+from shattering.core.words import plural
 
 if TYPE_CHECKING:
     from shattering.core.spec import RunSpec
@@ -88,7 +89,7 @@ def describe_text(described: dict[str, Any]) -> str:
     differences = [f"{number}. {text}" for number, text in enumerate(described["differences"], start=1)]
     choices = [f"- {entry['open']}: {entry['chosen']}" for entry in described["choices"]]
     time, memory = duration(described["seconds"]), size(described["memory_bytes"])
-    processes = "1 process" if described["jobs"] == 1 else f"{described['jobs']} processes"
+    processes = plural(described["jobs"], "process")
     ways = [_way(entry) for entry in described["ways"]]
     steps = f"about {described['steps']:,} steps (at most {described['steps_at_most']:,})"
     return "\n".join(

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from shattering.cli.options import COMMON, Common, Flag, Words, command_line, resolve_fields
 from shattering.cli.output import Interrupted, emit, emit_json, tell
 from shattering.core.errors import EXIT_RUNS_FAILED, SpecError
+from shattering.core.words import plural
 
 if TYPE_CHECKING:
     from shattering.execution.capacity import Prepared
@@ -141,8 +142,8 @@ def _describe(prepared: Prepared, out: Path, common: Common) -> int:
         f"{question.target:,}.\n"
         f"Real and random labels, {question.seeds} seeds, batches of {told['batch_size']}, "
         f"learning rate{'s to choose from' if len(question.rates) > 1 else ''} {rates}.\n"
-        f"An update takes about {step:.2g} s, so {question.minutes:g} min on {question.jobs} "
-        f"process{'' if question.jobs == 1 else 'es'} hold at most about {told['updates_in_all']:,} updates; starting "
+        f"An update takes about {step:.2g} s, so {question.minutes:g} min on "
+        f"{plural(question.jobs, 'process')} hold at most about {told['updates_in_all']:,} updates; starting "
         "the processes, some seconds, is not counted. Sizes follow from how fast the smaller ones are fitted.\n"
         "Nothing was written."
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shattering.cli.dry_run import duration, forecast, size, store_there
 from shattering.cli.output import columns
+from shattering.core.words import plural
 
 if TYPE_CHECKING:
     from shattering.core.spec import RunSpec
@@ -74,9 +75,9 @@ def render_sweep_plan(described: dict[str, Any]) -> str:
         rows += [(axis["kind"], path, f"{axis['values']:,}") for path in axis["fields"]]
     later = described["at_most"] - described["planned"]
     decided = f"; up to {later:,} more as the outcomes ask for them" if later > 0 else ""
-    processes = "1 process" if described["jobs"] == 1 else f"{described['jobs']} processes"
+    processes = plural(described["jobs"], "process")
     steps = f"about {described['steps']:,} steps (at most {described['steps_at_most']:,})"
-    kinds = f"timed on {described['shapes_timed']} kind{'' if described['shapes_timed'] == 1 else 's'} of network"
+    kinds = f"timed on {plural(described['shapes_timed'], 'kind')} of network"
     return "\n".join(
         [
             f"sweep {described['sweep']} on {described['data']}",

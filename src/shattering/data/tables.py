@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shattering.core.errors import DataError
+from shattering.core.words import plural
 from shattering.data.files import file_size, open_source, show
 from shattering.data.given_labels import empty_label, label_array
 from shattering.data.images import conversion_notes
@@ -124,7 +125,7 @@ def _from_table(table: Any, path: Path, label: str | None) -> Given:
         elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             parts.append((name, _numbers(table.column(name), name, where)))
     left = len(others) - len(parts)
-    notes = (f"{left} column{'' if left == 1 else 's'} of text beside the lists were left out",) if left else ()
+    notes = (f"{plural(left, 'column')} of text beside the lists were left out",) if left else ()
     return Given(tuple(parts), labels, where, exact=True, notes=notes)
 
 

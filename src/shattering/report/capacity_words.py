@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from shattering.core.capacity import FEWEST_SIZES
+from shattering.core.words import plural
 from shattering.report.words import number
 
 WIDE = 10.0
@@ -128,7 +129,7 @@ def _no_answer(found: dict[str, Any]) -> str:
             f"{model} did not fit random labels on {sizes[-1]['examples']:,} examples within their budget of updates, "
             "and too few smaller subsets were fitted to carry the time on to the whole data set."
         )
-    trained = f"{len(sizes)} subset size{'' if len(sizes) == 1 else 's'}" if sizes else "no subset"
+    trained = plural(len(sizes), "subset size") if sizes else "no subset"
     return (
         f"The time sufficed for {trained}, and {FEWEST_SIZES} are needed to say anything of all {found['n']:,} "
         f"examples{more}."

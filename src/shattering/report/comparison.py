@@ -12,6 +12,7 @@ from shattering.core.disk import told
 from shattering.core.errors import SpecError, StoreError, nearest
 from shattering.core.plan import Plan
 from shattering.core.study import Claim, Study, find_study, studies
+from shattering.core.words import plural
 from shattering.report.summary import summarise
 from shattering.report.words import VERDICTS
 from shattering.store.marker import MARKER
@@ -216,6 +217,6 @@ def _setting(plan: Plan, study: Study) -> str:
     if request.models:
         parts.append(f"models {', '.join(request.models)}")
     if request.seeds is not None:
-        parts.append(f"{request.seeds} seed{'' if request.seeds == 1 else 's'}")
+        parts.append(plural(request.seeds, "seed"))
     parts += [f"{name}={value}" for name, value in sorted(plan.overrides.items())]
     return ", ".join(parts)

@@ -9,6 +9,7 @@ from shattering.core.errors import SpecError
 from shattering.core.plan import Plan
 from shattering.core.record import Record, Status
 from shattering.core.spec import WATCHED, RunSpec
+from shattering.core.words import plural
 from shattering.execution.defaults import results_of
 from shattering.report.evidence import counts_text
 from shattering.report.settings import chosen_text, corruption_text, model_text, selection_text, start_text, with_fields
@@ -147,7 +148,7 @@ def _told(described: dict[str, Any]) -> str:
     if matching < planned:
         match = f"{matching:,} of {planned:,} runs in {described['store']} match"
         return f"{match}, {count:,} shown" if count < matching else match
-    shown = f"{count:,} of {matching:,} runs shown" if count < matching else f"{count:,} run{'' if count == 1 else 's'}"
+    shown = f"{count:,} of {matching:,} runs shown" if count < matching else plural(count, "run")
     return f"{shown} in {described['store']}; {counts_text(described['counts'])}"
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from shattering.core.words import plural
 from shattering.report.words import interval, number, published
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def render(summary: dict[str, Any]) -> str:
     lines = Text("")
     if len(run) < len(summary["claims"]):
         absent = len(summary["claims"]) - len(run)
-        lines.append(f"{absent} more claim{'' if absent == 1 else 's'}: not run (no run here bears on them).\n")
+        lines.append(f"{plural(absent, 'more claim')}: not run (no run here bears on them).\n")
     lines.append(f"{summary['counts']}")
     tables = [claims_table(run, summary["ours"])] if run else []
     # Commands and paths are there to be copied, so they are not wrapped.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from shattering.core.errors import DataError, SpecError
 from shattering.core.streams import Stream
+from shattering.core.words import plural
 from shattering.gradients.batches import (
     Batch,
     batch_size,
@@ -102,7 +103,7 @@ def draw(
     if len(rows) < 2:
         raise DataError(
             "watch-probe-empty",
-            f"The probe has {len(rows)} example{'' if len(rows) == 1 else 's'}; give at least two.",
+            f"The probe has {plural(len(rows), 'example')}; give at least two.",
         )
     if mask is None:
         return FixedProbe(tuple(batches), (), rows, None, of, _fingerprint(batches), tuple(notes))

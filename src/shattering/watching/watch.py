@@ -16,6 +16,7 @@ from torch import nn
 
 from shattering.core.errors import DataError, ModelError, ShatteringError, SpecError
 from shattering.core.record import Row, Status
+from shattering.core.words import plural
 from shattering.execution.provenance import provenance
 from shattering.gradients.batches import Loss
 from shattering.gradients.coverage import Coverage
@@ -123,7 +124,7 @@ class Watch:
             return "watch: not measured"
         cost = self.cost
         lines = [
-            f"watch: {len(self.rows)} look{'' if len(self.rows) == 1 else 's'} at {self._wanted} examples in "
+            f"watch: {plural(len(self.rows), 'look')} at {self._wanted} examples in "
             f"{cost.watching:.2f} s, {cost.share:.1%} of the training's {cost.training:.1f} s; "
             f"{self.digest} in {self.out}"
         ]
